@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tells the service manager how far the daemon is. Without systemd these do nothing.
+#pragma once
+
+namespace cloudbus {
+
+// Every bind is listening.
+void notify_ready();
+
+// The daemon drains; it takes no new clients.
+void notify_stopping();
+
+}  // namespace cloudbus
