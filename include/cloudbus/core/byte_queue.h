@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Bytes that a socket did not take yet. Holds no memory while it is empty, and counts what it holds against a budget.
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <memory>
+
+#include "cloudbus/core/bytes.h"
+#include "cloudbus/core/window.h"
+
+namespace cloudbus {
+
+class ByteQueue {
+ public:
+  ByteQueue() = default;
+  ByteQueue(const ByteQueue&) = delete;
+  ByteQueue& operator=(const ByteQueue&) = delete;
+  ~ByteQueue();
+
+  bool empty() const { return size_ == 0; }
+  std::size_t size() const { return size_; }
+
+  // Copies `bytes` to the end. All calls on one queue name the same budget.
+  void push(Bytes bytes, Budget& budget);
+
+  // Fills `out` with the first bytes; returns how many entries.
+  int gather(iovec* out, int most) const;
+
+  // Forgets the first `bytes`.
+  void pop(std::size_t bytes);
+
+ private:
+  struct Chunk;
+
+  std::unique_ptr<Chunk> first_;
+  Chunk* last_ = nullptr;
+  std::size_t size_ = 0;
+  Budget* budget_ = nullptr;
+};
+
+}  // namespace cloudbus

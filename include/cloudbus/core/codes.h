@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The roles and the codes of doc/protocol.md, sections 1.1 and 5.
+
+#include <cstdint>
+#include <string_view>
+
+namespace cloudbus {
+
+enum class Role : std::uint8_t { Controller = 1, Segment = 2 };
+
+// Section 5.1: why a link is closed.
+enum class LinkCode : std::uint16_t {
+  NoError = 0,
+  FrameError = 1,
+  ProtocolError = 2,
+  CreditError = 3,
+  WrongRole = 4,
+  Version = 5,
+  Unsupported = 6,
+  Flood = 7,
+  HandshakeTimeout = 8,
+  PingTimeout = 9,
+  Shutdown = 10,
+};
+
+// Section 5.2: why a stream was reset or stopped.
+enum class StreamCode : std::uint16_t {
+  Cancelled = 0,
+  ClientReset = 1,
+  ServerReset = 2,
+  UnknownService = 3,
+  ConnectFailed = 4,
+  ConnectTimeout = 5,
+  Overload = 6,
+  NoDescriptors = 7,
+  GoingAway = 8,
+  IdleTimeout = 9,
+  HalfCloseTimeout = 10,
+  DrainTimeout = 11,
+  LinkLost = 12,  // never on the wire
+};
+
+std::string_view name_of(Role role);
+std::string_view name_of(LinkCode code);
+std::string_view name_of(StreamCode code);
+
+// Codes off the wire; unknown ones become ProtocolError and Cancelled.
+LinkCode link_code(std::uint16_t wire);
+StreamCode stream_code(std::uint16_t wire);
+
+}  // namespace cloudbus

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What a session has to write: slices of slabs, in order, ready for one writev.
+//
+// Payload is read from its socket straight into the place from which it is written, between gaps that take the frame
+// headers, so that it is never copied in between.
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <utility>
+#include <vector>
+
+#include "cloudbus/core/bytes.h"
+#include "cloudbus/core/frame.h"
+
+namespace cloudbus {
+
+class SlabPool;
+
+// A block of memory that slices share. Counted without atomics: a slab never leaves its worker.
+class Slab {
+ public:
+  static constexpr std::size_t kCapacity = 544 * 1024;  // a full read of kMaxFill and its headers, and some control
+
+  std::byte* data() { return bytes_.data(); }
+  std::size_t used = 0;
+
+ private:
+  friend class SlabRef;
+  friend class SlabPool;
+  explicit Slab(SlabPool& pool) : pool_(pool) {}
+  SlabPool& pool_;
+  std::size_t refs_ = 0;
+  std::array<std::byte, kCapacity> bytes_;
+};
+
+class SlabRef {
+ public:
+  SlabRef() = default;
+  explicit SlabRef(Slab* slab) : slab_(slab) { slab_->refs_++; }
+  SlabRef(const SlabRef& other) : slab_(other.slab_) {
+    if (slab_) slab_->refs_++;
+  }
+  SlabRef(SlabRef&& other) noexcept : slab_(std::exchange(other.slab_, nullptr)) {}
+  SlabRef& operator=(SlabRef other) noexcept {
+    std::swap(slab_, other.slab_);
+    return *this;
+  }
+  ~SlabRef() { reset(); }
+
+  void reset();
+  Slab* operator->() const { return slab_; }
+  explicit operator bool() const { return slab_ != nullptr; }
+  bool operator==(const SlabRef& other) const { return slab_ == other.slab_; }
+
+ private:
+  Slab* slab_ = nullptr;
+};
+
+// Keeps a few slabs warm for whoever writes next. Outlives all of its slabs.
+class SlabPool {
+ public:
+  SlabPool() = default;
+  SlabPool(const SlabPool&) = delete;
+  SlabPool& operator=(const SlabPool&) = delete;
+  ~SlabPool();
+
+  SlabRef take();
+
+ private:
+  friend class SlabRef;
+  static constexpr std::size_t kKept = 4;
+  void give_back(Slab* slab);
+  std::vector<Slab*> free_;
+};
+
+class Output {
+ public:
+  static constexpr std::size_t kMaxFill = 512 * 1024;  // bytes of payload that one reserve can take
+  static constexpr std::size_t kMaxParts = kMaxFill / kMaxPayload + 1;
+
+  // The places for the payload of the next frames, each behind a gap for its header.
+  struct Room {
+    std::array<iovec, kMaxParts> parts;
+    int count = 0;
+  };
+
+  explicit Output(SlabPool& pool) : pool_(pool) {}
+
+  bool empty() const { return size_ == 0; }
+  std::size_t size() const { return size_; }
+
+  // Appends `size` bytes (to a header and kMaxControl) and returns where they go.
+  std::byte* append(std::size_t size);
+
+  // Room for `bytes` of payload, to kMaxFill. Valid until the next call of append, reserve or consume.
+  Room reserve(std::size_t bytes);
+
+  // Turns the first `bytes` of what was reserved last into DATA frames of `stream`; returns the bytes of the frames.
+  std::size_t commit(StreamId stream, std::size_t bytes);
+
+  // Fills `out` with what to write next; returns how many entries.
+  int gather(iovec* out, int most) const;
+
+  // Forgets the first `bytes`: they were written.
+  void consume(std::size_t bytes);
+
+ private:
+  struct Slice {
+    SlabRef slab;
+    std::size_t offset, size;
+  };
+
+  void make_room(std::size_t bytes);
+  void extend(std::size_t bytes);
+
+  SlabPool& pool_;
+  SlabRef current_;
+  std::deque<Slice> slices_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace cloudbus

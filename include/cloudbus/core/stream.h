@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// One stream as a session keeps it: doc/protocol.md, sections 3 and 4. Owned by its Session, by value.
+
+#include <cstdint>
+
+#include "cloudbus/core/frame.h"
+#include "cloudbus/core/window.h"
+
+namespace cloudbus {
+
+// Whatever owns a stream's two sockets, by the number that it gave at open or accept.
+using OwnerId = std::uint64_t;
+
+//   open --FIN--> finished
+//   open --STOP--> stopped
+enum class Direction : std::uint8_t { Open, Finished, Stopped };
+
+struct Stream {
+  Stream(OwnerId owner_id, std::uint32_t own_window, std::uint32_t peer_window)
+      : owner(owner_id), window(own_window), send_limit(peer_window) {}
+
+  OwnerId owner;
+  ReceiveWindow window;
+  std::uint64_t sent = 0;  // bytes of DATA
+  std::uint64_t send_limit;
+  Direction sending = Direction::Open;
+  Direction receiving = Direction::Open;
+  bool accepted = false;
+  bool wants = false;   // the owner has bytes to send
+  bool queued = false;  // it stands in the scheduler
+
+  std::uint64_t credit() const { return send_limit - sent; }
+  bool is_over() const { return sending != Direction::Open && receiving != Direction::Open; }
+};
+
+}  // namespace cloudbus

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Time as the core sees it: an argument. Nothing under core reads a clock; the steady clock is only the type.
+
+#include <chrono>
+
+namespace cloudbus {
+
+using Duration = std::chrono::microseconds;
+using Time = std::chrono::time_point<std::chrono::steady_clock, Duration>;
+
+}  // namespace cloudbus

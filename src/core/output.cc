@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/core/output.h"
+
+#include <algorithm>
+
+namespace cloudbus {
+
+void SlabRef::reset() {
+  Slab* slab = std::exchange(slab_, nullptr);
+  if (slab && --slab->refs_ == 0) slab->pool_.give_back(slab);
+}
+
+SlabPool::~SlabPool() {
+  for (Slab* slab : free_) delete slab;
+}
+
+SlabRef SlabPool::take() {
+  if (free_.empty()) return SlabRef(new Slab(*this));
+  Slab* slab = free_.back();
+  free_.pop_back();
+  slab->used = 0;
+  return SlabRef(slab);
+}
+
+void SlabPool::give_back(Slab* slab) {
+  if (free_.size() < kKept)
+    free_.push_back(slab);
+  else
+    delete slab;
+}
+
+void Output::make_room(std::size_t bytes) {
+  if (!current_ || bytes > Slab::kCapacity - current_->used) current_ = pool_.take();
+}
+
+void Output::extend(std::size_t bytes) {
+  if (!slices_.empty() && slices_.back().slab == current_)
+    slices_.back().size += bytes;  // it ended where these begin: a slab is filled in order
+  else
+    slices_.push_back({current_, current_->used, bytes});
+  current_->used += bytes;
+  size_ += bytes;
+}
+
+std::byte* Output::append(std::size_t size) {
+  make_room(size);
+  std::byte* place = current_->data() + current_->used;
+  extend(size);
+  return place;
+}
+
+Output::Room Output::reserve(std::size_t bytes) {
+  bytes = std::min(bytes, kMaxFill);
+  std::size_t frames = (bytes + kMaxPayload - 1) / kMaxPayload;
+  make_room(bytes + frames * kHeaderSize);
+  Room room;
+  std::byte* place = current_->data() + current_->used;
+  while (bytes > 0) {
+    std::size_t part = std::min(bytes, kMaxPayload);
+    room.parts[room.count++] = {place + kHeaderSize, part};
+    place += kHeaderSize + part;
+    bytes -= part;
+  }
+  return room;
+}
+
+std::size_t Output::commit(StreamId stream, std::size_t bytes) {
+  std::size_t total = 0;
+  std::byte* place = current_->data() + current_->used;
+  while (bytes > 0) {
+    std::size_t part = std::min(bytes, kMaxPayload);
+    encode(place, {FrameType::Data, 0, static_cast<std::uint16_t>(part), stream});
+    place += kHeaderSize + part;
+    total += kHeaderSize + part;
+    bytes -= part;
+  }
+  extend(total);
+  return total;
+}
+
+int Output::gather(iovec* out, int most) const {
+  int count = 0;
+  for (const Slice& slice : slices_) {
+    if (count == most) break;
+    out[count++] = {slice.slab->data() + slice.offset, slice.size};
+  }
+  return count;
+}
+
+void Output::consume(std::size_t bytes) {
+  size_ -= bytes;
+  while (bytes > 0) {
+    Slice& first = slices_.front();
+    std::size_t taken = std::min(bytes, first.size);
+    first.offset += taken;
+    first.size -= taken;
+    bytes -= taken;
+    if (first.size == 0) slices_.pop_front();
+  }
+  if (slices_.empty()) current_.reset();
+}
+
+}  // namespace cloudbus

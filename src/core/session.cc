@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/core/session.h"
+
+#include <algorithm>
+#include <cstring>
+
+// The commands, and time. What arrives is in session_receive.cc.
+
+namespace cloudbus {
+namespace {
+
+constexpr Duration kMeasureEvery = std::chrono::seconds(1);  // pings for the round trip, while data flows
+
+}  // namespace
+
+Session::Session(Role role, const Hello& hello, const SessionLimits& limits, SlabPool& pool, Budget& budget, Time now)
+    : role_(role),
+      limits_(limits),
+      own_(hello),
+      budget_(budget.limit() / 2, &budget),
+      output_(pool),
+      started_(now),
+      last_received_(now) {
+  own_.initial_window = limits.initial_window;
+  own_.max_streams = max_streams_own_ = role == Role::Segment ? limits.max_streams : 0;
+  if (role == Role::Controller) greet();
+}
+
+Session::~Session() {
+  for (auto& [id, stream] : streams_) stream.window.close(budget_);
+}
+
+void Session::greet() {
+  greeted_ = true;
+  auto preface = encode(Preface{.role = role_});
+  std::memcpy(output_.append(preface.size()), preface.data(), preface.size());
+  auto payload = encode(own_);
+  std::memcpy(append(FrameType::Hello, 0, payload.size()), payload.data(), payload.size());
+}
+
+std::byte* Session::append(FrameType type, StreamId stream, std::size_t length, std::uint8_t flags) {
+  std::byte* place = output_.append(kHeaderSize + length);
+  if (is_reliable(type)) position_sent_ += kHeaderSize + length;
+  return encode(place, {type, flags, static_cast<std::uint16_t>(length), stream});
+}
+
+// --- Streams -----------------------------------------------------------------------------------------------------
+
+const Stream* Session::find(StreamId stream) const {
+  auto found = streams_.find(stream);
+  return found == streams_.end() ? nullptr : &found->second;
+}
+
+Stream* Session::find_live(StreamId id) {
+  auto found = streams_.find(id);
+  return found == streams_.end() ? nullptr : &found->second;
+}
+
+void Session::erase(StreamId id) {
+  auto found = streams_.find(id);
+  found->second.window.close(budget_);
+  streams_.erase(found);
+}
+
+void Session::erase_if_over(StreamId id, Stream& stream) {
+  if (stream.is_over()) erase(id);
+}
+
+bool Session::can_open() const {
+  return state_ == State::Ready && role_ == Role::Controller && !peer_going_away_ && drain_ == Drain::None &&
+         streams_opened_ < max_streams_peer_;
+}
+
+StreamId Session::open(const OpenRequest& request, OwnerId owner) {
+  StreamId id = ++last_stream_;
+  streams_opened_++;
+  idle_frames_.add(16);
+  streams_.try_emplace(id, owner, own_.initial_window, peer_.initial_window);
+  auto payload = encode(request);
+  std::memcpy(append(FrameType::Open, id, payload.size()), payload.data(), payload.size());
+  return id;
+}
+
+void Session::adopt(StreamId stream, OwnerId owner) {
+  if (Stream* found = find_live(stream)) found->owner = owner;
+}
+
+void Session::accept(StreamId stream) {
+  Stream* found = find_live(stream);
+  if (!found || found->accepted) return;
+  found->accepted = true;
+  append(FrameType::Accept, stream, 0);
+}
+
+void Session::schedule(StreamId id, Stream& stream) {
+  if (stream.queued || !stream.wants || stream.credit() == 0) return;
+  stream.queued = true;
+  scheduler_.start(id);
+}
+
+void Session::want(StreamId stream) {
+  Stream* found = find_live(stream);
+  if (!found || found->sending != Direction::Open) return;
+  found->wants = true;
+  schedule(stream, *found);
+}
+
+std::optional<Session::Turn> Session::next_turn() {
+  while (auto turn = scheduler_.next()) {
+    Stream* stream = find_live(turn->stream);
+    if (!stream) continue;
+    stream->queued = false;
+    if (!stream->wants || stream->sending != Direction::Open || stream->credit() == 0) continue;
+    return Turn{turn->stream, stream->owner, static_cast<std::size_t>(std::min<std::uint64_t>(turn->bytes, stream->credit()))};
+  }
+  return std::nullopt;
+}
+
+void Session::fill_done(StreamId stream, std::size_t bytes, bool more) {
+  Stream* found = find_live(stream);
+  if (!found) return;
+  if (bytes > 0) {
+    position_sent_ += output_.commit(stream, bytes);
+    found->sent += bytes;
+  }
+  found->wants = more;
+  if (!more || found->queued || found->credit() == 0) return;
+  found->queued = true;
+  scheduler_.go_on(stream);
+}
+
+void Session::finish(StreamId stream) {
+  Stream* found = find_live(stream);
+  if (!found || found->sending != Direction::Open) return;
+  found->sending = Direction::Finished;
+  append(FrameType::Data, stream, 0, kFin);
+  erase_if_over(stream, *found);
+}
+
+void Session::stop(StreamId stream, StreamCode code) {
+  Stream* found = find_live(stream);
+  if (!found || found->receiving != Direction::Open) return;
+  found->receiving = Direction::Stopped;
+  store(append(FrameType::Stop, stream, 2), static_cast<std::uint16_t>(code));
+  erase_if_over(stream, *found);
+}
+
+void Session::reset(StreamId stream, StreamCode code) {
+  Stream* found = find_live(stream);
+  if (!found) return;
+  std::byte* place = append(FrameType::Reset, stream, 10);
+  store(store(place, static_cast<std::uint16_t>(code)), found->sent);
+  erase(stream);
+}
+
+void Session::consumed(StreamId stream, std::size_t bytes, Time now) {
+  Stream* found = find_live(stream);
+  if (!found) return;
+  auto limit = found->window.consume(bytes, now, round_trip_, budget_);
+  if (!limit || found->receiving != Direction::Open || state_ != State::Ready) return;
+  store(append(FrameType::Credit, stream, 8), *limit);
+  if (!ping_pending_ && now - ping_sent_ > kMeasureEvery) ping(now);
+}
+
+void Session::release() {
+  streams_released_++;
+  grant_streams();
+}
+
+void Session::grant_streams() {
+  std::uint64_t granted = streams_released_ + limits_.max_streams;
+  if (granted < max_streams_own_ + std::max<std::uint64_t>(1, limits_.max_streams / 4) || state_ != State::Ready) return;
+  max_streams_own_ = granted;
+  store(append(FrameType::MaxStreams, 0, 8), granted);
+}
+
+// --- The session -------------------------------------------------------------------------------------------------
+
+void Session::drain(Time now) {
+  if (state_ != State::Ready || drain_ != Drain::None) return;
+  drain_ = Drain::Asked;
+  store(append(FrameType::GoAway, 0, 8), kNoMoreStreams);
+  ping(now);
+}
+
+void Session::close(LinkCode code, std::string reason) {
+  if (state_ == State::Closed) return;
+  bool silent = state_ == State::Preface && !greeted_ && code != LinkCode::WrongRole && code != LinkCode::Version;
+  closed_ = {{code, std::move(reason)}, false};
+  state_ = State::Closed;
+  if (silent) return;
+  if (!greeted_) {
+    auto preface = encode(Preface{.role = role_});
+    std::memcpy(output_.append(preface.size()), preface.data(), preface.size());
+  }
+  std::size_t size = std::min(closed_.error.reason.size(), kMaxCloseReason);
+  std::byte* place = store(append(FrameType::Close, 0, 2 + size), static_cast<std::uint16_t>(code));
+  std::memcpy(place, closed_.error.reason.data(), size);
+}
+
+void Session::ping(Time now) {
+  store(append(FrameType::Ping, 0, 8), ++ping_value_);
+  ping_sent_ = now;
+  ping_pending_ = true;
+}
+
+void Session::on_time(Time now) {
+  if (state_ == State::Closed || now < next_deadline()) return;
+  if (state_ != State::Ready)
+    close(LinkCode::HandshakeTimeout, "no valid HELLO in time");
+  else if (ping_pending_ && last_received_ <= ping_sent_)
+    close(LinkCode::PingTimeout, "no answer to a ping");
+  else
+    ping(now);
+}
+
+Time Session::next_deadline() const {
+  switch (state_) {
+    case State::Preface:
+    case State::Hello: return started_ + limits_.handshake;
+    case State::Ready:
+      if (ping_pending_ && last_received_ <= ping_sent_) return ping_sent_ + limits_.ping_timeout;
+      return last_received_ + limits_.ping_after;
+    case State::Closed: break;
+  }
+  return Time::max();
+}
+
+}  // namespace cloudbus
