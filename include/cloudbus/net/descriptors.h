@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The limit of open descriptors of this process.
+
+#include <cstdint>
+
+namespace cloudbus {
+
+struct DescriptorLimit {
+  std::uint64_t before, now;  // the soft limit, before and after it was raised to the hard one
+};
+
+DescriptorLimit raise_descriptor_limit();
+
+}  // namespace cloudbus

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Starting a connection without waiting for it.
+
+#include "cloudbus/net/address.h"
+
+namespace cloudbus {
+
+struct Dial {
+  int fd = -1;    // non-blocking; writable once connected. -1: it failed at once, with `error`
+  int error = 0;  // of errno
+};
+
+Dial dial(const Address& address);
+
+// Whether `error` means that this process or host is out of descriptors, not that the peer is out of reach.
+bool is_out_of_descriptors(int error);
+
+}  // namespace cloudbus

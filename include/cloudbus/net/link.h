@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The connection that carries a session: it is always read, and written once for each turn of the loop.
+
+#include <string>
+
+#include "cloudbus/core/bytes.h"
+#include "cloudbus/core/output.h"
+#include "cloudbus/net/loop.h"
+
+namespace cloudbus {
+
+class LinkOwner {
+ public:
+  virtual void on_link_readable() noexcept = 0;
+  virtual void on_link_writable() noexcept = 0;
+
+ protected:
+  ~LinkOwner() = default;
+};
+
+class Link {
+ public:
+  // Takes a non-blocking socket over; one that is still connecting becomes writable once it is connected.
+  Link(Loop& loop, int fd, LinkOwner& owner);
+  ~Link();
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  enum class Status : unsigned char { Open, Ended, Broken };
+
+  // Reads into `buffer` once; returns what came, nothing where there was nothing. Look at status() after it.
+  Bytes read(MutableBytes buffer);
+
+  // Writes what the kernel takes. While is_blocked(), on_link_writable() will tell when to go on.
+  void write(Output& output);
+
+  bool is_blocked() const { return blocked_; }
+  Status status() const { return status_; }
+  int error() const { return error_; }  // of errno, when broken
+
+  // Calls on_link_writable() when the socket connected, or failed to: then take_error() is not 0.
+  void wait_connected() { block(); }
+  int take_error();
+
+ private:
+  static void on_readable(int fd, short what, void* owner) noexcept;
+  static void on_writable(int fd, short what, void* owner) noexcept;
+  void fail(int error);
+  void block();
+
+  Loop& loop_;
+  LinkOwner& owner_;
+  int fd_;
+  bool blocked_ = false;
+  Status status_ = Status::Open;
+  int error_ = 0;
+  Watch readable_, writable_;
+};
+
+}  // namespace cloudbus

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A socket that accepts, at one configured address.
+
+#include <functional>
+#include <string>
+#include <variant>
+
+#include "cloudbus/net/address.h"
+#include "cloudbus/net/loop.h"
+
+namespace cloudbus {
+
+// A socket that listens, and its file when it has one. The file is removed with it.
+class ListeningSocket {
+ public:
+  // Binds and listens, or says why not. A stale Unix socket file is replaced; a live one, or a file that is no socket,
+  // is an error. `mode` is for the permissions of a socket file.
+  static std::variant<ListeningSocket, std::string> open(const Endpoint& endpoint, mode_t mode);
+
+  ListeningSocket(ListeningSocket&& other) noexcept;
+  ListeningSocket& operator=(ListeningSocket&&) = delete;
+  ~ListeningSocket();
+
+  int fd() const { return fd_; }
+  const Endpoint& endpoint() const { return endpoint_; }  // with the port that the kernel chose
+
+ private:
+  ListeningSocket(int fd, const Endpoint& endpoint);
+
+  int fd_;
+  Endpoint endpoint_;
+  dev_t device_ = 0;  // of the socket file, so that only our own is removed
+  ino_t inode_ = 0;
+};
+
+class Listener {
+ public:
+  // `on_accept` owns the descriptor that it gets, non-blocking. `on_pause` is told the error that stopped accepting
+  // for a moment: out of descriptors or memory.
+  using OnAccept = std::function<void(int fd, const Address& peer)>;
+  using OnPause = std::function<void(int error)>;
+
+  Listener(Loop& loop, ListeningSocket socket, OnAccept on_accept, OnPause on_pause);
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  const Endpoint& endpoint() const { return socket_.endpoint(); }
+
+ private:
+  static void on_event(int fd, short what, void* listener) noexcept;
+  static void on_resume(int fd, short what, void* listener) noexcept;
+  void resume();
+  void accept_some();
+  void pause(int error);
+
+  Loop& loop_;
+  ListeningSocket socket_;
+  OnAccept on_accept_;
+  OnPause on_pause_;
+  Watch readable_, resume_;
+};
+
+}  // namespace cloudbus

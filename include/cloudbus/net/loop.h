@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The event loop of one worker: libevent for readiness and timers, and turns.
+//
+// A turn is: wait for events, run their callbacks, then call the end of the turn once. Whatever the callbacks caused is
+// written, and what they ended is destroyed, at the end of the turn.
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "cloudbus/core/time.h"
+
+namespace cloudbus {
+
+// A struct event that removes itself from its loop.
+class Watch {
+ public:
+  Watch() = default;
+  ~Watch() { stop(); }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  void start(event_base* base, int fd, short what, event_callback_fn callback, void* argument);
+  void start_timer(event_base* base, Duration wait, event_callback_fn callback, void* argument);
+  void stop();
+  bool is_started() const { return started_; }
+
+ private:
+  event event_;
+  bool started_ = false;
+};
+
+class Loop {
+ public:
+  Loop();
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  event_base* base() const { return base_.get(); }
+
+  // The time of this turn: read from the clock once for each.
+  Time now();
+
+  // Runs turns until stop().
+  void run(const std::function<void()>& end_of_turn);
+  void stop() { stopped_ = true; }
+
+  // There is more to do: the next turn does not wait.
+  void go_on() { again_ = true; }
+
+  // From any thread: runs `task` in the loop's thread, in a later turn.
+  void post(std::function<void()> task);
+
+  // Calls `wake` at `deadline` at the earliest; Time::max() is never. There is one such alarm.
+  void set_alarm(Time deadline, std::function<void()> wake);
+
+ private:
+  struct BaseDeleter {
+    void operator()(event_base* base) const { event_base_free(base); }
+  };
+
+  static void on_posted(int fd, short what, void* loop) noexcept;
+  static void on_alarm(int fd, short what, void* loop) noexcept;
+  void run_posted();
+
+  std::unique_ptr<event_base, BaseDeleter> base_;
+  bool stopped_ = false, again_ = false, now_is_fresh_ = false;
+  Time now_{}, alarm_{Time::max()};
+  std::function<void()> wake_;
+  int posted_fd_ = -1;
+  Watch posted_watch_, alarm_watch_;
+  std::mutex posted_mutex_;  // guards posted_
+  std::vector<std::function<void()>> posted_;
+};
+
+}  // namespace cloudbus

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/net/connection.h"
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace cloudbus {
+namespace {
+
+bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
+
+}  // namespace
+
+void Connection::start(Loop& loop, int fd, ConnectionOwner& owner) {
+  fd_ = fd;
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+  is_unix_ = domain == AF_UNIX;
+  watch_.start(loop.base(), fd, EV_READ | EV_WRITE | EV_ET | EV_PERSIST, on_event, &owner);
+}
+
+void Connection::on_event(int, short what, void* owner) noexcept {
+  static_cast<ConnectionOwner*>(owner)->on_ready(what & EV_READ, what & EV_WRITE);
+}
+
+IoResult Connection::read(iovec* parts, int count) {
+  ssize_t got = count == 1 ? ::recv(fd_, parts->iov_base, parts->iov_len, 0) : ::readv(fd_, parts, count);
+  if (got > 0) return {Io::Done, static_cast<std::size_t>(got)};
+  if (got == 0) return {Io::End};
+  return {would_block(errno) ? Io::Again : Io::Broken};
+}
+
+IoResult Connection::write(iovec* parts, int count) {
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = static_cast<std::size_t>(count);
+  ssize_t put = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
+  if (put >= 0) return {Io::Done, static_cast<std::size_t>(put)};
+  if (would_block(errno)) return {Io::Again};
+  return {is_unix_ && errno == EPIPE ? Io::NotReading : Io::Broken};
+}
+
+void Connection::finish() { ::shutdown(fd_, SHUT_WR); }
+
+void Connection::stop_reading() {
+  if (is_unix_) ::shutdown(fd_, SHUT_RD);
+}
+
+int Connection::take_error() {
+  int error = 0;
+  socklen_t size = sizeof error;
+  return getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
+}
+
+std::size_t Connection::unacknowledged() const {
+  int bytes = 0;
+  return ioctl(fd_, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+}
+
+void Connection::close() {
+  watch_.stop();
+  int fd = std::exchange(fd_, -1);
+  if (fd >= 0) ::close(fd);
+}
+
+void Connection::reset() {
+  linger abort{1, 0};
+  if (fd_ >= 0 && !is_unix_) setsockopt(fd_, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+  close();
+}
+
+}  // namespace cloudbus

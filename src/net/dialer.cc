@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/net/dialer.h"
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace cloudbus {
+
+Dial dial(const Address& address) {
+  int fd = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return {-1, errno};
+  if (!address.is_unix()) {
+    int on = 1;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  }
+  if (::connect(fd, address.data(), address.size()) == 0 || errno == EINPROGRESS) return {fd, 0};
+  int error = errno;
+  ::close(fd);
+  return {-1, error};
+}
+
+bool is_out_of_descriptors(int error) { return error == EMFILE || error == ENFILE; }
+
+}  // namespace cloudbus

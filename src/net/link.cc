@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/net/link.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace cloudbus {
+namespace {
+
+constexpr int kMostParts = 64;
+constexpr int kUserTimeoutMs = 10'000;      // doc/protocol.md, section 6
+constexpr int kUnsentInKernel = 256 * 1024;  // doc/protocol.md, section 8; bytes
+
+bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
+
+}  // namespace
+
+Link::Link(Loop& loop, int fd, LinkOwner& owner) : loop_(loop), owner_(owner), fd_(fd) {
+  // These fail on a Unix socket, which needs none of them.
+  int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUserTimeoutMs, sizeof kUserTimeoutMs);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentInKernel, sizeof kUnsentInKernel);
+  readable_.start(loop.base(), fd, EV_READ | EV_PERSIST, on_readable, &owner_);
+}
+
+Link::~Link() {
+  readable_.stop();
+  writable_.stop();
+  ::close(fd_);
+}
+
+void Link::on_readable(int, short, void* owner) noexcept { static_cast<LinkOwner*>(owner)->on_link_readable(); }
+
+void Link::on_writable(int, short, void* link) noexcept {
+  auto* self = static_cast<Link*>(link);
+  self->writable_.stop();
+  self->blocked_ = false;
+  self->owner_.on_link_writable();
+}
+
+void Link::fail(int error) {
+  status_ = Status::Broken;
+  error_ = error;
+  readable_.stop();
+  writable_.stop();
+}
+
+Bytes Link::read(MutableBytes buffer) {
+  ssize_t got = ::recv(fd_, buffer.data(), buffer.size(), 0);
+  if (got > 0) return buffer.first(static_cast<std::size_t>(got));
+  if (got == 0) {
+    status_ = Status::Ended;
+    readable_.stop();
+  } else if (!would_block(errno)) {
+    fail(errno);
+  }
+  return {};
+}
+
+void Link::block() {
+  if (blocked_) return;
+  blocked_ = true;
+  writable_.start(loop_.base(), fd_, EV_WRITE, on_writable, this);
+}
+
+void Link::write(Output& output) {
+  while (!output.empty() && !blocked_ && status_ != Status::Broken) {
+    iovec parts[kMostParts];
+    msghdr message{};
+    message.msg_iov = parts;
+    message.msg_iovlen = static_cast<std::size_t>(output.gather(parts, kMostParts));
+    std::size_t offered = 0;
+    for (std::size_t i = 0; i < message.msg_iovlen; i++) offered += parts[i].iov_len;
+    ssize_t put = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
+    if (put >= 0) output.consume(static_cast<std::size_t>(put));
+    if (put >= 0 && static_cast<std::size_t>(put) == offered) continue;
+    if (put < 0 && !would_block(errno)) return fail(errno);
+    block();
+  }
+}
+
+int Link::take_error() {
+  int error = 0;
+  socklen_t size = sizeof error;
+  return getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
+}
+
+}  // namespace cloudbus

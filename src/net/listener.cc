@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/net/listener.h"
+
+#include <fmt/format.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+namespace cloudbus {
+namespace {
+
+constexpr int kAcceptsPerTurn = 64;
+constexpr Duration kPause = std::chrono::milliseconds(100);  // when descriptors ran out
+
+std::string with_error(std::string_view what) { return fmt::format("{}: {}", what, std::strerror(errno)); }
+
+// Whether somebody answers at a Unix address. EAGAIN is a full queue: somebody who is busy.
+bool is_live(const Address& address) {
+  int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return true;
+  bool live = ::connect(fd, address.data(), address.size()) == 0 || errno != ECONNREFUSED;
+  ::close(fd);
+  return live;
+}
+
+// Makes way for a Unix socket file, or says why that cannot be.
+std::optional<std::string> clear_path(const Address& address) {
+  std::string path = address.path();
+  struct stat info;
+  if (::lstat(path.c_str(), &info) != 0) return errno == ENOENT ? std::nullopt : std::optional(with_error("cannot look at the socket's path"));
+  if (!S_ISSOCK(info.st_mode)) return "there is a file at this path that is no socket; it is left alone";
+  if (is_live(address)) return "the socket is in use: another process listens at this path";
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return with_error("cannot remove the stale socket file");
+  return std::nullopt;
+}
+
+int bind_with_mode(int fd, const Address& address, mode_t mode) {
+  mode_t before = ::umask(0777 & ~mode);  // never open to more than asked for, not even for a moment
+  int result = ::bind(fd, address.data(), address.size());
+  ::umask(before);
+  return result;
+}
+
+}  // namespace
+
+std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint& endpoint, mode_t mode) {
+  const Address& address = endpoint.address;
+  bool has_file = endpoint.kind == Endpoint::Kind::Unix;
+  if (has_file)
+    if (auto error = clear_path(address)) return *error;
+  int fd = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return with_error("cannot make a socket");
+  int on = 1;
+  if (!address.is_unix()) {
+    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    // Accepted sockets inherit these: no small answer waits for an acknowledgement, and no vanished host is kept for ever.
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    if (address.family() == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  }
+  int bound = has_file ? bind_with_mode(fd, address, mode) : ::bind(fd, address.data(), address.size());
+  if (bound != 0 || ::listen(fd, SOMAXCONN) != 0) {
+    std::string error = with_error("cannot listen");
+    ::close(fd);
+    return error;
+  }
+  return ListeningSocket(fd, endpoint);
+}
+
+ListeningSocket::ListeningSocket(int fd, const Endpoint& endpoint) : fd_(fd), endpoint_(endpoint) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (endpoint.kind == Endpoint::Kind::Tcp && ::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) == 0)
+    endpoint_.address = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size);
+  struct stat info;
+  if (endpoint.kind == Endpoint::Kind::Unix && ::lstat(endpoint.address.path().c_str(), &info) == 0) {
+    device_ = info.st_dev;
+    inode_ = info.st_ino;
+  }
+}
+
+ListeningSocket::ListeningSocket(ListeningSocket&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), endpoint_(other.endpoint_), device_(other.device_), inode_(other.inode_) {}
+
+ListeningSocket::~ListeningSocket() {
+  if (fd_ < 0) return;
+  struct stat info;
+  std::string path = endpoint_.address.path();
+  if (inode_ != 0 && ::lstat(path.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_)
+    ::unlink(path.c_str());
+  ::close(fd_);
+}
+
+Listener::Listener(Loop& loop, ListeningSocket socket, OnAccept on_accept, OnPause on_pause)
+    : loop_(loop), socket_(std::move(socket)), on_accept_(std::move(on_accept)), on_pause_(std::move(on_pause)) {
+  resume();
+}
+
+void Listener::resume() { readable_.start(loop_.base(), socket_.fd(), EV_READ | EV_PERSIST, on_event, this); }
+
+void Listener::on_event(int, short, void* listener) noexcept { static_cast<Listener*>(listener)->accept_some(); }
+
+void Listener::on_resume(int, short, void* listener) noexcept { static_cast<Listener*>(listener)->resume(); }
+
+void Listener::accept_some() {
+  for (int i = 0; i < kAcceptsPerTurn; i++) {
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    int fd = ::accept4(socket_.fd(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+      on_accept_(fd, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), size));
+      continue;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause(errno);
+    if (errno == ECONNABORTED || errno == EINTR) continue;
+    return;
+  }
+}
+
+// The listener would stay readable, and the loop would spin.
+void Listener::pause(int error) {
+  readable_.stop();
+  resume_.start_timer(loop_.base(), kPause, on_resume, this);
+  on_pause_(error);
+}
+
+}  // namespace cloudbus
