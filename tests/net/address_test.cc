@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/net/address.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+namespace cloudbus {
+namespace {
+
+std::string canonical(std::string_view text) {
+  auto result = parse_endpoint(text);
+  return result.endpoint ? result.endpoint->to_string() : "error: " + result.error;
+}
+
+std::string error_of(std::string_view text) { return parse_endpoint(text).error; }
+
+TEST(Endpoint, EveryKindHasACanonicalForm) {
+  EXPECT_EQ(canonical("tcp://127.0.0.1:80"), "tcp://127.0.0.1:80");
+  EXPECT_EQ(canonical("TCP://0.0.0.0:0"), "tcp://0.0.0.0:0");
+  EXPECT_EQ(canonical("tcp://[::1]:65535"), "tcp://[::1]:65535");
+  EXPECT_EQ(canonical("tcp://[0:0::1]:080"), "tcp://[::1]:80");
+  EXPECT_EQ(canonical("unix:///run/app.sock"), "unix:///run/app.sock");
+  EXPECT_EQ(canonical("unix:/run/app.sock"), "unix:///run/app.sock");
+  EXPECT_EQ(canonical("Unix:@Name/1"), "unix:@Name/1");
+  EXPECT_EQ(canonical("builtin:echo"), "builtin:echo");
+  EXPECT_EQ(canonical("BUILTIN:Discard"), "builtin:discard");
+}
+
+TEST(Endpoint, TheAddressIsReadyForTheKernel) {
+  auto tcp = parse_endpoint("tcp://127.0.0.1:80").endpoint;
+  ASSERT_TRUE(tcp);
+  EXPECT_EQ(tcp->address.family(), AF_INET);
+  EXPECT_EQ(tcp->address.size(), sizeof(sockaddr_in));
+  EXPECT_EQ(tcp->address.port(), 80);
+  auto path = parse_endpoint("unix:///run/app.sock").endpoint;
+  ASSERT_TRUE(path);
+  EXPECT_EQ(path->address.path(), "/run/app.sock");
+  EXPECT_STREQ(reinterpret_cast<const sockaddr_un*>(path->address.data())->sun_path, "/run/app.sock");
+  auto abstract = parse_endpoint("unix:@app").endpoint;
+  ASSERT_TRUE(abstract);
+  EXPECT_TRUE(abstract->address.is_abstract());
+  EXPECT_EQ(abstract->address.size(), offsetof(sockaddr_un, sun_path) + 4);
+  EXPECT_EQ(abstract->address.path(), "");
+}
+
+TEST(Endpoint, AHostNameIsRefusedWithTheReason) {
+  EXPECT_NE(error_of("tcp://orders.internal:80").find("host name"), std::string::npos);
+  EXPECT_NE(error_of("tcp://localhost:80").find("numeric address"), std::string::npos);
+  EXPECT_NE(error_of("tcp://*:80").find("0.0.0.0"), std::string::npos);
+  EXPECT_NE(error_of("tcp://10.0.0.256:80").find("not an IPv4"), std::string::npos);
+}
+
+TEST(Endpoint, PortsOutOfRangeAndOtherMistakesAreErrors) {
+  for (const char* text : {"tcp://127.0.0.1:65536",
+                           "tcp://127.0.0.1:-1",
+                           "tcp://127.0.0.1:+1",
+                           "tcp://127.0.0.1:",
+                           "tcp://127.0.0.1",
+                           "tcp://127.0.0.1:80/",
+                           "tcp://:80",
+                           "tcp://",
+                           "tcp:",
+                           "tcp://::1:80",
+                           "tcp://[::1",
+                           "tcp://[::1]",
+                           "tcp://[::1]80",
+                           "tcp://[::1]x:80",
+                           "tcp://[]:80",
+                           "tcp://[::g]:80",
+                           "tcp://[fe80::1%eth0]:80",
+                           "tcp://127.0.0.1:80 x",
+                           "127.0.0.1:80",
+                           "udp://127.0.0.1:80",
+                           "",
+                           "unix:",
+                           "unix://",
+                           "unix://run/app.sock",
+                           "unix:app.sock",
+                           "unix:///",
+                           "unix:///run/",
+                           "unix:@",
+                           "builtin:",
+                           "builtin:echos",
+                           "srv:_a._tcp.example"}) {
+    auto result = parse_endpoint(text);
+    EXPECT_FALSE(result.endpoint) << text;
+    EXPECT_NE(result.error.find(';'), std::string::npos) << text << ": " << result.error;
+  }
+}
+
+TEST(Endpoint, AUnixNameOf107BytesFitsAndOneMoreDoesNot) {
+  EXPECT_TRUE(parse_endpoint("unix:///" + std::string(106, 'a')).endpoint);
+  EXPECT_FALSE(parse_endpoint("unix:///" + std::string(107, 'a')).endpoint);
+  EXPECT_TRUE(parse_endpoint("unix:@" + std::string(107, 'a')).endpoint);
+  EXPECT_FALSE(parse_endpoint("unix:@" + std::string(108, 'a')).endpoint);
+  EXPECT_EQ(canonical("unix:@" + std::string(107, 'a')), "unix:@" + std::string(107, 'a'));
+  EXPECT_FALSE(parse_endpoint(std::string_view("unix:///a\0b", 11)).endpoint);
+}
+
+TEST(Endpoint, EqualMeansTheSameSocket) {
+  auto endpoint = [](std::string_view text) { return *parse_endpoint(text).endpoint; };
+  EXPECT_EQ(endpoint("tcp://[0::1]:80"), endpoint("tcp://[::1]:80"));
+  EXPECT_EQ(endpoint("unix:/a"), endpoint("unix:///a"));
+  EXPECT_EQ(endpoint("builtin:echo"), endpoint("builtin:echo"));
+  EXPECT_FALSE(endpoint("tcp://127.0.0.1:80") == endpoint("tcp://127.0.0.1:81"));
+  EXPECT_FALSE(endpoint("tcp://127.0.0.1:80") == endpoint("tcp://127.0.0.2:80"));
+  EXPECT_FALSE(endpoint("tcp://0.0.0.0:80") == endpoint("tcp://[::]:80"));
+  EXPECT_FALSE(endpoint("unix:@/a") == endpoint("unix:/a"));
+  EXPECT_FALSE(endpoint("builtin:echo") == endpoint("builtin:discard"));
+}
+
+TEST(Address, WhatTheKernelGivesIsShown) {
+  sockaddr_in in{};
+  in.sin_family = AF_INET;
+  in.sin_port = htons(53122);
+  in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in), sizeof in).to_string(), "127.0.0.1:53122");
+
+  sockaddr_un un{};
+  un.sun_family = AF_UNIX;
+  auto unnamed = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&un), sizeof(sa_family_t));
+  EXPECT_EQ(unnamed.to_string(), "unix:");
+  EXPECT_FALSE(unnamed.is_abstract());
+  std::strcpy(un.sun_path, "/run/a");
+  EXPECT_EQ(Address::from_sockaddr(reinterpret_cast<sockaddr*>(&un), sizeof un).to_string(), "unix:/run/a");
+  std::memset(un.sun_path, 'x', sizeof un.sun_path);  // the kernel may leave out the NUL
+  EXPECT_EQ(Address::from_sockaddr(reinterpret_cast<sockaddr*>(&un), sizeof un).path(), std::string(108, 'x'));
+}
+
+TEST(Address, APathIsTheSameWithAndWithoutItsNul) {
+  sockaddr_un un{};
+  un.sun_family = AF_UNIX;
+  std::strcpy(un.sun_path, "/a");
+  auto* data = reinterpret_cast<sockaddr*>(&un);
+  socklen_t header = offsetof(sockaddr_un, sun_path);
+  EXPECT_EQ(Address::from_sockaddr(data, header + 2), Address::from_sockaddr(data, header + 3));
+  EXPECT_EQ(Address::from_sockaddr(data, header + 2), Address::from_sockaddr(data, sizeof un));
+}
+
+TEST(Address, NoneIsNone) {
+  EXPECT_EQ(Address(), Address());
+  EXPECT_EQ(Address::from_sockaddr(nullptr, 0).family(), AF_UNSPEC);
+  EXPECT_EQ(Address().to_string(), "none");
+}
+
+}  // namespace
+}  // namespace cloudbus
