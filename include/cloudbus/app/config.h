@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The configuration of a daemon, read from its file and checked. cloudbus.ini(5) tells what each key means.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cloudbus/core/codes.h"
+#include "cloudbus/core/time.h"
+#include "cloudbus/net/address.h"
+
+namespace cloudbus {
+
+enum class LogLevel { Trace, Debug, Info, Warning, Error, Off };
+enum class LogFormat { Text, Json };
+
+std::string_view name_of(LogLevel level);
+std::string_view name_of(LogFormat format);
+std::optional<LogLevel> parse_log_level(std::string_view text);
+
+struct BindConfig {
+  Endpoint endpoint;
+  int line = 0;
+};
+
+struct ServiceConfig {
+  std::string name;
+  int line = 0;
+  std::vector<BindConfig> binds;
+  Endpoint server;
+  std::string service;  // the name that OPEN carries; the section's own unless `service` is set
+  mode_t socket_mode = 0660;
+  Duration connect_timeout = std::chrono::seconds(5);
+  Duration idle_timeout = Duration::zero();  // 0 is none, here and below
+  Duration half_close_timeout = std::chrono::minutes(5);
+  int links = 1;
+};
+
+struct Config {
+  Role role = Role::Controller;
+  std::string file;
+  std::vector<BindConfig> shared_binds;  // a segment's: they serve every service by name
+  mode_t socket_mode = 0660;
+  int threads = 1;  // `auto` is resolved already
+  LogLevel log_level = LogLevel::Info;
+  LogFormat log_format = LogFormat::Text;
+  std::string pid_file;  // empty: none
+  Duration drain_timeout = std::chrono::seconds(30);
+  std::uint64_t memory = std::uint64_t{512} << 20;  // bytes of buffers in the process
+  std::vector<ServiceConfig> services;
+};
+
+// Either a configuration or its errors in the order of their lines, each "FILE:LINE: what is wrong; what is allowed".
+struct ConfigResult {
+  std::optional<Config> config;
+  std::vector<std::string> errors;
+};
+
+ConfigResult load_config(Role role, const std::string& path);
+// `name` stands for the file in the errors.
+ConfigResult parse_config(Role role, const std::string& name, std::string_view text);
+
+// The effective configuration, with every key; it reads back as the same.
+std::string to_ini(const Config& config);
+
+}  // namespace cloudbus

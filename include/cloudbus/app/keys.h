@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The keys of a configuration: where each may stand, how often, and what its value sets.
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "cloudbus/app/config.h"
+#include "cloudbus/app/ini.h"
+
+namespace cloudbus {
+
+// A service, and what is needed only until the whole file is read.
+struct ServiceDraft {
+  ServiceConfig service;
+  int server_line = 0;                // 0 while there is no server
+  std::optional<mode_t> socket_mode;  // by default that of [Cloudbus]
+};
+
+enum class Place { Daemon, Service };  // [Cloudbus] or the section of a service
+enum class Times { Once, Many };
+
+template <class Target>
+struct Key {
+  std::string_view name;
+  std::optional<Role> only;  // a key of both roles unless set
+  Times times;
+  std::string (*set)(Role, Target&, const IniEntry&);  // returns the error, or nothing
+
+  bool fits(Role role) const { return !only || *only == role; }
+};
+
+std::span<const Key<Config>> daemon_keys();
+std::span<const Key<ServiceDraft>> service_keys();
+
+// The error for a key that its place does not have.
+std::string unknown_key(Role role, Place place, std::string_view key);
+
+}  // namespace cloudbus

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/app/config.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <unordered_map>
+
+#include "cloudbus/app/ini.h"
+#include "cloudbus/app/keys.h"
+#include "cloudbus/app/values.h"
+
+namespace cloudbus {
+namespace {
+
+constexpr std::string_view kDaemonSection = "cloudbus";
+constexpr std::size_t kMostBytes = std::size_t{16} << 20;  // of a file: more than 100,000 services
+
+bool is_daemon(const IniSection& section) { return normal_word(section.name) == kDaemonSection; }
+// Also if the key is there with a slip, which is an error of its own: one mistake gives one error.
+bool has_key(const IniSection& section, std::string_view name) {
+  return std::ranges::any_of(section.entries, [&](const IniEntry& entry) {
+    return normal_word(entry.key) == name || !meant_word(entry.key, {&name, 1}).empty();
+  });
+}
+
+// Reads the sections one by one, then looks at what concerns several of them.
+class ConfigReader {
+ public:
+  ConfigReader(Role role, const std::string& file) {
+    config_.role = role;
+    config_.file = file;
+  }
+
+  ConfigResult read(std::string_view text) {
+    IniText ini = read_ini(text);
+    errors_ = std::move(ini.errors);
+    may_share_bind_ = std::ranges::any_of(ini.sections, [](const IniSection& section) {
+      return is_daemon(section) && (section.damaged || has_key(section, "bind"));
+    });
+    for (const IniSection& section : ini.sections) read_section(section);
+    if (drafts_.empty() && errors_.empty()) {
+      fail(std::max(ini.lines, 1), "there is no service; write a section such as [Orders] with a bind and a server");
+    }
+    check_binds();
+    for (const ServiceDraft& draft : drafts_) check_loop(draft);
+    return finish();
+  }
+
+ private:
+  void read_section(const IniSection& section) {
+    bool daemon = is_daemon(section);
+    auto [first, is_new] = section_lines_.emplace(daemon ? kDaemonSection : section.name, section.line);
+    std::string error = check_service_name(section.name);
+    if (!error.empty()) {
+      fail(section.line, error);
+    } else if (!is_new) {
+      fail(section.line, "[" + section.name + "] was begun in line " + std::to_string(first->second) +
+                             " already; a section is allowed once");
+    }
+    if (daemon) return read_keys(section, Place::Daemon, daemon_keys(), config_);
+
+    ServiceDraft& draft = drafts_.emplace_back();
+    draft.service.name = draft.service.service = section.name;
+    draft.service.line = section.line;
+    read_keys(section, Place::Service, service_keys(), draft);
+    if (is_new && error.empty() && !section.damaged) check_complete(section);
+  }
+
+  template <class Target>
+  void read_keys(const IniSection& section, Place place, std::span<const Key<Target>> keys, Target& target) {
+    std::unordered_map<std::string_view, int> seen;
+    for (const IniEntry& entry : section.entries) {
+      auto key = std::ranges::find(keys, normal_word(entry.key), &Key<Target>::name);
+      if (key == keys.end() || !key->fits(config_.role)) {
+        fail(entry.line, unknown_key(config_.role, place, entry.key));
+        continue;
+      }
+      auto [first, is_new] = seen.emplace(key->name, entry.line);
+      std::string name(key->name), error;
+      if (!is_new && key->times == Times::Once) {
+        error = "it is set in line " + std::to_string(first->second) + " already; once is allowed";
+      } else if (entry.value.empty()) {
+        error = "the value is missing; write " + name + " = VALUE";
+      } else {
+        error = key->set(config_.role, target, entry);
+      }
+      if (!error.empty()) fail(entry.line, name + ": " + error);
+    }
+  }
+
+  void check_complete(const IniSection& section) {
+    std::string name = "[" + section.name + "]";
+    if (!has_key(section, "server") && !has_key(section, "backend")) {
+      fail(section.line, name + " has no server; write server = ADDRESS");
+    }
+    if (has_key(section, "bind")) return;
+    if (config_.role == Role::Controller) {
+      fail(section.line, name + " has no bind; write bind = ADDRESS, once or more");
+    } else if (!may_share_bind_) {
+      fail(section.line, name + " has no bind; write bind = ADDRESS here, or in [Cloudbus] for all services");
+    }
+  }
+
+  void check_binds() {
+    std::vector<BindConfig> binds = config_.shared_binds;
+    for (const ServiceDraft& draft : drafts_) {
+      binds.insert(binds.end(), draft.service.binds.begin(), draft.service.binds.end());
+    }
+    std::ranges::sort(binds, {}, &BindConfig::line);
+    for (const BindConfig& bind : binds) {
+      if (bind.endpoint.is_port_zero()) continue;  // another port each time
+      auto [first, is_new] = bind_lines_.emplace(bind.endpoint.to_string(), bind.line);
+      if (is_new) continue;
+      fail(bind.line, "bind: " + first->first + " is bound in line " + std::to_string(first->second) +
+                          " already; an address is allowed once");
+    }
+  }
+
+  void check_loop(const ServiceDraft& draft) {
+    if (draft.server_line == 0) return;
+    auto bind = bind_lines_.find(draft.service.server.to_string());
+    if (bind == bind_lines_.end()) return;
+    fail(draft.server_line, "server: " + bind->first + " is bound by this process itself in line " +
+                                std::to_string(bind->second) + ", a loop; allowed are addresses of other processes");
+  }
+
+  ConfigResult finish() {
+    ConfigResult result;
+    std::ranges::stable_sort(errors_, {}, &LineError::line);
+    for (const LineError& error : errors_) {
+      result.errors.push_back(config_.file + ":" + std::to_string(error.line) + ": " + error.text);
+    }
+    if (!result.errors.empty()) return result;
+    for (ServiceDraft& draft : drafts_) {
+      draft.service.socket_mode = draft.socket_mode.value_or(config_.socket_mode);
+      config_.services.push_back(std::move(draft.service));
+    }
+    result.config = std::move(config_);
+    return result;
+  }
+
+  void fail(int line, std::string text) { errors_.push_back({line, std::move(text)}); }
+
+  Config config_;
+  std::vector<ServiceDraft> drafts_;
+  std::vector<LineError> errors_;
+  bool may_share_bind_ = false;  // a [Cloudbus] has a bind, or a line that we could not read
+  std::unordered_map<std::string, int> section_lines_, bind_lines_;
+};
+
+// Returns the reason of a failure, or nothing.
+std::string read_file(const std::string& path, std::string& text) {
+  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return std::strerror(errno);
+  std::string error;
+  char part[65536];
+  while (text.size() <= kMostBytes) {
+    ssize_t size = read(file, part, sizeof part);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) error = std::strerror(errno);
+    if (size <= 0) break;
+    text.append(part, static_cast<std::size_t>(size));
+  }
+  close(file);
+  if (text.size() > kMostBytes) return "it has more than " + format_size(kMostBytes) + " bytes";
+  return error;
+}
+
+void add_line(std::string& text, std::string_view key, std::string_view value) {
+  text.append(key).append("=").append(value).append("\n");
+}
+
+void add_service(std::string& text, const ServiceConfig& service, Role role) {
+  text += "\n[" + service.name + "]\n";
+  for (const BindConfig& bind : service.binds) add_line(text, "bind", bind.endpoint.to_string());
+  add_line(text, "server", service.server.to_string());
+  if (service.service != service.name) add_line(text, "service", service.service);
+  if (role == Role::Controller) add_line(text, "links", std::to_string(service.links));
+  add_line(text, "socket_mode", format_file_mode(service.socket_mode));
+  add_line(text, "connect_timeout", format_duration(service.connect_timeout));
+  add_line(text, "idle_timeout", format_duration(service.idle_timeout));
+  add_line(text, "half_close_timeout", format_duration(service.half_close_timeout));
+}
+
+}  // namespace
+
+ConfigResult parse_config(Role role, const std::string& name, std::string_view text) {
+  return ConfigReader(role, name).read(text);
+}
+
+ConfigResult load_config(Role role, const std::string& path) {
+  std::string text;
+  std::string error = read_file(path, text);
+  if (!error.empty()) return {std::nullopt, {path + ": cannot read: " + error}};
+  return parse_config(role, path, text);
+}
+
+std::string to_ini(const Config& config) {
+  std::string text = "[Cloudbus]\n";
+  for (const BindConfig& bind : config.shared_binds) add_line(text, "bind", bind.endpoint.to_string());
+  add_line(text, "socket_mode", format_file_mode(config.socket_mode));
+  add_line(text, "threads", std::to_string(config.threads));
+  add_line(text, "memory", format_size(config.memory));
+  add_line(text, "drain_timeout", format_duration(config.drain_timeout));
+  add_line(text, "log_level", name_of(config.log_level));
+  add_line(text, "log_format", name_of(config.log_format));
+  if (!config.pid_file.empty()) add_line(text, "pid_file", config.pid_file);
+  for (const ServiceConfig& service : config.services) add_service(text, service, config.role);
+  return text;
+}
+
+}  // namespace cloudbus
