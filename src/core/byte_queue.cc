@@ -16,6 +16,8 @@ struct ByteQueue::Chunk {
   std::unique_ptr<Chunk> next;
 };
 
+ByteQueue::ByteQueue() = default;
+
 ByteQueue::~ByteQueue() {
   while (first_) first_ = std::move(first_->next);  // not recursively: the list may be long
   if (budget_) budget_->drop(size_);

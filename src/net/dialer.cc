@@ -17,7 +17,8 @@ Dial dial(const Address& address) {
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   }
-  if (::connect(fd, address.data(), address.size()) == 0 || errno == EINPROGRESS) return {fd, 0};
+  bool connected = ::connect(fd, address.data(), address.size()) == 0;
+  if (connected || errno == EINPROGRESS) return {fd, 0, connected};
   int error = errno;
   ::close(fd);
   return {-1, error};

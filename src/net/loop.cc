@@ -81,8 +81,7 @@ void Loop::run_posted() {
   for (auto& task : tasks) task();
 }
 
-void Loop::set_alarm(Time deadline, std::function<void()> wake) {
-  wake_ = std::move(wake);
+void Loop::set_alarm(Time deadline) {
   if (deadline == alarm_) return;
   alarm_ = deadline;
   alarm_watch_.stop();
@@ -94,7 +93,6 @@ void Loop::on_alarm(int, short, void* argument) noexcept {
   auto* loop = static_cast<Loop*>(argument);
   loop->alarm_watch_.stop();
   loop->alarm_ = Time::max();
-  loop->wake_();
 }
 
 }  // namespace cloudbus

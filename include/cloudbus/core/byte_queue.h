@@ -15,7 +15,7 @@ namespace cloudbus {
 
 class ByteQueue {
  public:
-  ByteQueue() = default;
+  ByteQueue();
   ByteQueue(const ByteQueue&) = delete;
   ByteQueue& operator=(const ByteQueue&) = delete;
   ~ByteQueue();

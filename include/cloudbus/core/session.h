@@ -85,6 +85,7 @@ class Session {
   };
   // The next stream to send, when it has credit. Answer each turn with fill_done(), after reserve() or without.
   std::optional<Turn> next_turn();
+  bool has_turns() const { return !scheduler_.empty(); }
   Output::Room reserve(const Turn& turn, std::size_t bytes) { return output_.reserve(std::min(bytes, turn.bytes)); }
   // `bytes` were put into what was reserved; `more` when the owner may have more of them.
   void fill_done(StreamId stream, std::size_t bytes, bool more);

@@ -10,6 +10,7 @@ namespace cloudbus {
 struct Dial {
   int fd = -1;    // non-blocking; writable once connected. -1: it failed at once, with `error`
   int error = 0;  // of errno
+  bool connected = false;
 };
 
 Dial dial(const Address& address);

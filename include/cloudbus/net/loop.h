@@ -58,8 +58,8 @@ class Loop {
   // From any thread: runs `task` in the loop's thread, in a later turn.
   void post(std::function<void()> task);
 
-  // Calls `wake` at `deadline` at the earliest; Time::max() is never. There is one such alarm.
-  void set_alarm(Time deadline, std::function<void()> wake);
+  // A turn begins at `deadline` at the latest; Time::max() is never. There is one such alarm.
+  void set_alarm(Time deadline);
 
  private:
   struct BaseDeleter {
@@ -73,7 +73,6 @@ class Loop {
   std::unique_ptr<event_base, BaseDeleter> base_;
   bool stopped_ = false, again_ = false, now_is_fresh_ = false;
   Time now_{}, alarm_{Time::max()};
-  std::function<void()> wake_;
   int posted_fd_ = -1;
   Watch posted_watch_, alarm_watch_;
   std::mutex posted_mutex_;  // guards posted_

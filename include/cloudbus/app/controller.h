@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What a controller does: keeps links to its segments open, and gives each client a stream on one of them.
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "cloudbus/app/worker.h"
+#include "cloudbus/core/backoff.h"
+
+namespace cloudbus {
+
+class Controller final : public RoleLogic {
+ public:
+  explicit Controller(Worker& worker);
+  ~Controller() override;
+
+  // A client of a service; owns `fd` from here on.
+  void on_client(const ServiceConfig& service, int fd, const Address& address);
+
+  void on_start() override;
+  void on_peer_ready(Peer& peer) override;
+  void on_room_for_streams(Peer& peer) override;
+  void on_going_away(Peer& peer) override;
+  void on_peer_gone(Peer& peer) override;
+  void on_timer(Timers::Key key) override;
+  void on_drain() override;
+  bool is_drained() const override { return true; }
+
+ private:
+  // One link that is to be there: dialled, kept, dialled again.
+  struct Slot {
+    explicit Slot(Timers::Key its_key) : key(its_key) {}
+
+    Timers::Key key;
+    PeerId peer = 0;
+    Backoff backoff{std::chrono::milliseconds(100), std::chrono::seconds(5)};
+    Time armed = Time::max();
+    std::string last_error;  // what was logged last, so that it is not logged again
+  };
+  // The links to one segment, which all services that name its address share.
+  struct Pool {
+    Endpoint endpoint;
+    std::vector<Slot> slots;
+    std::deque<OwnerId> waiting;  // clients for whom there is no link
+  };
+
+  Pool& pool_of(const ServiceConfig& service);
+  Peer* pick(Pool& pool);
+  void serve_waiting(Pool& pool);
+  void dial(Pool& pool, Slot& slot);
+  void dial_later(Pool& pool, Slot& slot, const std::string& error, bool was_up, std::size_t lost_streams);
+
+  Worker& worker_;
+  std::map<std::string, Pool> pools_;  // by the endpoint's text
+  std::unordered_map<const ServiceConfig*, Pool*> pool_by_service_;
+  std::unordered_map<PeerId, std::pair<Pool*, Slot*>> slot_by_peer_;
+  std::unordered_map<Timers::Key, std::pair<Pool*, Slot*>> slot_by_key_;
+  bool draining_ = false;
+};
+
+}  // namespace cloudbus

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The log: one line for each event, on standard error, as text or as JSON. controller(8), LOGGING, has the format.
+//
+// Values may come from a peer. They are escaped, so that nobody can forge a line or a field.
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "cloudbus/app/config.h"
+
+namespace cloudbus {
+
+struct Field {
+  std::string_view key;
+  std::string value;
+};
+
+void log_start(LogLevel level, LogFormat format);
+bool log_enabled(LogLevel level);
+
+// `subject` is a service's name, `link`, or the role; `message` may be empty.
+void log_line(LogLevel level, std::string_view subject, std::string_view message, std::initializer_list<Field> fields);
+
+// Writes what was logged since the last time. Called at the end of each turn of a loop.
+void log_flush();
+
+// A value as it stands in a text line: quoted and escaped where that is needed.
+std::string escape_value(std::string_view value);
+
+}  // namespace cloudbus

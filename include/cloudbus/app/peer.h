@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The session with one controller or segment, and the link that carries it.
+
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "cloudbus/app/relay.h"
+#include "cloudbus/core/session.h"
+#include "cloudbus/net/link.h"
+
+namespace cloudbus {
+
+class Peer final : private LinkOwner {
+ public:
+  // `name` is the address for the log; `service` is the only service served here, null for all of them.
+  // `connecting` when the socket is not connected yet.
+  Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::string name, const ServiceConfig* service);
+  ~Peer();
+
+  PeerId id() const { return id_; }
+  const std::string& name() const { return name_; }
+  const ServiceConfig* service() const { return service_; }
+  Session& session() { return session_; }
+  bool is_gone() const { return gone_; }
+  bool was_ready() const { return was_ready_; }
+  // Why it is gone, for the log.
+  const std::string& reason() const { return reason_; }
+  LinkCode code() const { return session_.closed().error.code; }
+  std::size_t lost_streams() const { return lost_streams_; }
+  bool closed_by_peer() const { return session_.closed().by_peer; }
+
+  // Segment: streams that wait to be dialled, and how many are being dialled.
+  std::deque<OwnerId> dial_queue;
+  int dialing = 0;
+  bool is_touched = false;  // it stands in the worker's list for the end of the turn
+
+  // The end of a turn: takes bytes from the streams whose turn it is, and writes once. True when there is more to do.
+  bool flush();
+  void close(LinkCode code, std::string reason) { session_.close(code, std::move(reason)); }
+  void on_deadline(Time now);
+
+ private:
+  void on_link_readable() noexcept override;
+  void on_link_writable() noexcept override;
+  bool finish_connecting();
+  void dispatch(const Event& event);
+  void end(std::string reason);
+  void arm();
+
+  Worker& worker_;
+  PeerId id_;
+  std::string name_;
+  const ServiceConfig* service_;
+  Session session_;
+  std::unique_ptr<Link> link_;
+  bool connecting_;
+  bool was_ready_ = false;
+  bool gone_ = false;
+  std::string reason_;
+  std::size_t lost_streams_ = 0;
+  Time armed_ = Time::max();
+};
+
+}  // namespace cloudbus

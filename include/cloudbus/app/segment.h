@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What a segment does: takes links from controllers, and connects each of their streams to a backend.
+
+#include <deque>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "cloudbus/app/worker.h"
+
+namespace cloudbus {
+
+class Segment final : public RoleLogic {
+ public:
+  explicit Segment(Worker& worker);
+
+  // A controller's link; owns `fd` from here on. `service` is the only one served at this bind, null for all of them.
+  void on_link(const ServiceConfig* service, int fd, const Address& address);
+
+  void on_peer_ready(Peer& peer) override;
+  void on_opened(Peer& peer, const Event& event) override;
+  void on_peer_gone(Peer& peer) override;
+  void on_turn_end() override;
+  void on_drain() override;
+  bool is_drained() const override { return peers_ == 0; }
+
+ private:
+  const ServiceConfig* find_service(const Peer& peer, const std::string& name) const;
+  void dial_some(Peer& peer);
+  void close_drained();
+
+  Worker& worker_;
+  std::unordered_map<std::string_view, const ServiceConfig*> services_;
+  std::deque<PeerId> dial_peers_;  // those with streams that wait to be dialled
+  std::size_t peers_ = 0;
+  bool draining_ = false;
+};
+
+}  // namespace cloudbus

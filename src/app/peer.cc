@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/app/peer.h"
+
+#include <cstring>
+
+#include "cloudbus/app/worker.h"
+
+namespace cloudbus {
+namespace {
+
+constexpr std::size_t kMostUnwritten = 1024 * 1024;  // doc/protocol.md, section 8
+
+}  // namespace
+
+Peer::Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::string name, const ServiceConfig* service)
+    : worker_(worker),
+      id_(id),
+      name_(std::move(name)),
+      service_(service),
+      session_(role, worker.hello(), SessionLimits{}, worker.slabs(), worker.budget(), worker.now()),
+      link_(std::make_unique<Link>(worker.loop(), fd, static_cast<LinkOwner&>(*this))),
+      connecting_(connecting) {
+  if (connecting) link_->wait_connected();
+  worker.touch(*this);
+}
+
+Peer::~Peer() { worker_.timers().clear(id_, armed_); }
+
+// False when the link could not be made.
+bool Peer::finish_connecting() {
+  if (!connecting_) return true;
+  connecting_ = false;
+  int error = link_->take_error();
+  if (error == 0) return true;
+  end(std::strerror(error));
+  return false;
+}
+
+void Peer::on_link_writable() noexcept {
+  if (!gone_ && finish_connecting()) worker_.touch(*this);
+}
+
+void Peer::on_link_readable() noexcept {
+  if (gone_ || !finish_connecting()) return;
+  worker_.touch(*this);
+  Bytes input = link_->read(worker_.read_buffer());
+  while (auto event = session_.receive(input, worker_.now())) dispatch(*event);
+  worker_.flush_run();
+  if (link_->status() == Link::Status::Open || session_.is_closed()) return;
+  end(link_->status() == Link::Status::Ended ? "the peer closed the link" : std::strerror(link_->error()));
+}
+
+void Peer::dispatch(const Event& event) {
+  if (event.kind == EventKind::Data) return worker_.add_to_run(event.owner, event.data);
+  worker_.flush_run();
+  Relay* relay = worker_.find_relay(event.owner);
+  switch (event.kind) {
+    case EventKind::Ready:
+      was_ready_ = true;
+      return worker_.role().on_peer_ready(*this);
+    case EventKind::Opened: return worker_.role().on_opened(*this, event);
+    case EventKind::Accepted:
+      if (relay) relay->on_accepted();
+      return;
+    case EventKind::Data: return;
+    case EventKind::Finished:
+      if (relay) relay->on_finished();
+      return;
+    case EventKind::Stopped:
+      if (relay) relay->on_stopped(event.code);
+      return;
+    case EventKind::Reset:
+      if (relay) relay->on_reset(event.code);
+      return;
+    case EventKind::MoreStreams: return worker_.role().on_room_for_streams(*this);
+    case EventKind::GoingAway: return worker_.role().on_going_away(*this);
+    case EventKind::Closed: return;  // flush() sees it
+  }
+}
+
+bool Peer::flush() {
+  if (gone_) return false;
+  if (connecting_) {
+    if (session_.is_closed()) end("no connection in time");
+    arm();
+    return false;
+  }
+  while (!session_.is_closed() && !link_->is_blocked() && session_.output().size() < kMostUnwritten) {
+    auto turn = session_.next_turn();
+    if (!turn) break;
+    if (Relay* relay = worker_.find_relay(turn->owner))
+      relay->fill(session_, *turn);
+    else
+      session_.fill_done(turn->stream, 0, false);
+  }
+  link_->write(session_.output());
+  if (session_.is_closed()) end(session_.closed().error.reason);
+  if (link_->status() == Link::Status::Broken) end(std::strerror(link_->error()));
+  arm();
+  return !gone_ && !link_->is_blocked() && session_.has_turns();
+}
+
+void Peer::end(std::string reason) {
+  if (gone_) return;
+  gone_ = true;
+  reason_ = std::move(reason);
+  std::vector<OwnerId> owners;
+  session_.for_each_stream([&](StreamId, OwnerId owner) { owners.push_back(owner); });
+  for (OwnerId owner : owners)
+    if (Relay* relay = worker_.find_relay(owner)) relay->on_reset(StreamCode::LinkLost);
+  lost_streams_ = owners.size();
+  worker_.touch(*this);
+}
+
+void Peer::on_deadline(Time now) {
+  armed_ = Time::max();
+  session_.on_time(now);
+  worker_.touch(*this);
+}
+
+// A deadline that moved away is looked at again when the old one has come.
+void Peer::arm() {
+  Time deadline = session_.next_deadline();
+  if (!gone_ && deadline < armed_) worker_.timers().set(id_, deadline, armed_);
+}
+
+}  // namespace cloudbus

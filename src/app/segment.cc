@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/app/segment.h"
+
+#include "cloudbus/app/log.h"
+
+namespace cloudbus {
+namespace {
+
+constexpr int kDialsPerTurn = 32;  // doc/protocol.md, section 7, for each session
+constexpr int kMostDialling = 256;
+
+bool is_fault_of_peer(LinkCode code) {
+  switch (code) {
+    case LinkCode::NoError:
+    case LinkCode::Shutdown: return false;
+    case LinkCode::FrameError:
+    case LinkCode::ProtocolError:
+    case LinkCode::CreditError:
+    case LinkCode::WrongRole:
+    case LinkCode::Version:
+    case LinkCode::Unsupported:
+    case LinkCode::Flood:
+    case LinkCode::HandshakeTimeout:
+    case LinkCode::PingTimeout: return true;
+  }
+  return true;
+}
+
+}  // namespace
+
+Segment::Segment(Worker& worker) : worker_(worker) {
+  for (const ServiceConfig& service : worker.config().services) services_[service.name] = &service;
+}
+
+void Segment::on_link(const ServiceConfig* service, int fd, const Address& address) {
+  peers_++;
+  worker_.add_peer(fd, false, address.to_string(), service);
+}
+
+void Segment::on_peer_ready(Peer& peer) {
+  log_line(LogLevel::Info, "link", "up", {{"controller", peer.name()}, {"peer", peer.session().peer().software}});
+  if (draining_) peer.session().drain(worker_.now());
+}
+
+const ServiceConfig* Segment::find_service(const Peer& peer, const std::string& name) const {
+  if (peer.service()) return peer.service();
+  auto found = services_.find(name);
+  return found == services_.end() ? nullptr : found->second;
+}
+
+void Segment::on_opened(Peer& peer, const Event& event) {
+  const ServiceConfig* service = find_service(peer, event.request->service);
+  if (!service) {
+    log_line(LogLevel::Warning, "link", "asked for a service that is not here",
+             {{"service", event.request->service},
+              {"controller", peer.name()},
+              {"client", event.request->client},
+              {"id", to_string(event.request->conversation)}});
+    peer.session().reset(event.stream, StreamCode::UnknownService);
+    return peer.session().release();
+  }
+  auto relay = std::make_unique<Relay>(worker_, worker_.new_id(), *service, peer, event.stream, *event.request);
+  peer.session().adopt(event.stream, relay->id());
+  if (peer.dial_queue.empty()) dial_peers_.push_back(peer.id());
+  peer.dial_queue.push_back(relay->id());
+  worker_.add_relay(std::move(relay));
+}
+
+void Segment::on_turn_end() {
+  if (draining_) close_drained();
+  for (std::size_t left = dial_peers_.size(); left > 0; left--) {
+    PeerId id = dial_peers_.front();
+    dial_peers_.pop_front();
+    Peer* peer = worker_.find_peer(id);
+    if (!peer || peer->is_gone()) continue;
+    dial_some(*peer);
+    if (peer->dial_queue.empty()) continue;
+    dial_peers_.push_back(id);
+    if (peer->dialing < kMostDialling) worker_.loop().go_on();  // otherwise the end of a dial is awaited
+  }
+}
+
+void Segment::close_drained() {
+  worker_.for_each_peer([this](Peer& peer) {
+    if (!peer.session().is_drained() || peer.session().is_closed()) return;
+    peer.close(LinkCode::NoError, "drained");
+    worker_.touch(peer);
+  });
+}
+
+void Segment::dial_some(Peer& peer) {
+  for (int dials = 0; dials < kDialsPerTurn && peer.dialing < kMostDialling && !peer.dial_queue.empty();) {
+    Relay* relay = worker_.find_relay(peer.dial_queue.front());
+    peer.dial_queue.pop_front();
+    if (!relay || !relay->is_waiting()) continue;  // reset in the meantime
+    relay->dial();
+    dials++;
+  }
+}
+
+void Segment::on_peer_gone(Peer& peer) {
+  peers_--;
+  bool fault = is_fault_of_peer(peer.code()) || !peer.was_ready();
+  log_line(fault ? LogLevel::Warning : LogLevel::Info, "link", peer.was_ready() ? "down" : "refused",
+           {{"controller", peer.name()},
+            {"code", std::string(name_of(peer.code()))},
+            {"reason", peer.reason()},
+            {"streams", std::to_string(peer.lost_streams())}});
+}
+
+void Segment::on_drain() {
+  draining_ = true;
+  worker_.for_each_peer([this](Peer& peer) {
+    if (peer.session().is_ready())
+      peer.session().drain(worker_.now());
+    else
+      peer.close(LinkCode::Shutdown, "the process ends");
+    worker_.touch(peer);
+  });
+}
+
+}  // namespace cloudbus
