@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/controller.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -85,8 +83,8 @@ void Controller::dial_later(Pool& pool, Slot& slot, const std::string& error, bo
   log_line(level, "link", was_up ? "lost" : "cannot be made",
            {{"segment", pool.endpoint.to_string()},
             {"reason", error},
-            {"streams", std::to_string(lost_streams)},
-            {"retry", fmt::format("{}ms", wait.count() / 1000)}});
+            {"streams", lost_streams},
+            {"retry", wait}});
 }
 
 void Controller::on_timer(Timers::Key key) {

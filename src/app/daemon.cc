@@ -134,11 +134,11 @@ void Daemon::log_start_up() const {
   DescriptorLimit limit = raise_descriptor_limit();
   if (limit.now < kFewDescriptors)
     log_line(LogLevel::Warning, subject(*config_), "the limit of descriptors is low: each conversation takes one, one more with a builtin server",
-             {{"limit", std::to_string(limit.now)}});
+             {{"limit", limit.now}});
   log_line(LogLevel::Info, subject(*config_), "ready",
-           {{"services", std::to_string(config_->services.size())},
-            {"threads", std::to_string(config_->threads)},
-            {"descriptors", std::to_string(limit.now)},
+           {{"services", config_->services.size()},
+            {"threads", static_cast<std::uint64_t>(config_->threads)},
+            {"descriptors", limit.now},
             {"file", config_->file}});
 }
 
@@ -184,7 +184,7 @@ void Daemon::terminate() {
   notify_stopping();
   listeners_.clear();
   log_line(LogLevel::Info, subject(*config_), "drains",
-           {{"timeout", fmt::format("{}ms", config_->drain_timeout.count() / 1000)}});
+           {{"timeout", config_->drain_timeout}});
   undrained_ = workers_.size();
   Worker& first = *workers_.front();
   Time deadline = first.now() + config_->drain_timeout;

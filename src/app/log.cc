@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -92,10 +93,24 @@ std::size_t utf8_length(std::string_view text) {
   return bad ? 0 : length;
 }
 
+double milliseconds(Duration time) { return std::round(static_cast<double>(time.count()) / 100) / 10; }
+
+struct AsText {
+  std::string operator()(const std::string& text) const { return escape_value(text); }
+  std::string operator()(std::uint64_t number) const { return std::to_string(number); }
+  std::string operator()(Duration time) const { return fmt::format("{:.1f}ms", milliseconds(time)); }
+};
+
+struct AsJson {
+  nlohmann::ordered_json operator()(const std::string& text) const { return text; }
+  nlohmann::ordered_json operator()(std::uint64_t number) const { return number; }
+  nlohmann::ordered_json operator()(Duration time) const { return milliseconds(time); }
+};
+
 std::string text_line(std::string_view subject, std::string_view message, std::initializer_list<Field> fields) {
   std::string line = escape_value(subject);
   if (!message.empty()) line.append(" ").append(message);
-  for (const Field& field : fields) line.append(" ").append(field.key).append("=").append(escape_value(field.value));
+  for (const Field& field : fields) line.append(" ").append(field.key).append("=").append(std::visit(AsText{}, field.value));
   return line;
 }
 
@@ -104,7 +119,7 @@ std::string json_line(std::string_view subject, std::string_view message, std::i
   nlohmann::ordered_json object;
   object["subject"] = subject;
   object["message"] = message;
-  for (const Field& field : fields) object[std::string(field.key)] = field.value;
+  for (const Field& field : fields) object[std::string(field.key)] = std::visit(AsJson{}, field.value);
   std::string text = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return text.substr(1, text.size() - 2);
 }

@@ -17,7 +17,7 @@ Peer::Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::s
       id_(id),
       name_(std::move(name)),
       service_(service),
-      session_(role, worker.hello(), SessionLimits{}, worker.slabs(), worker.budget(), worker.now()),
+      session_(role, worker.hello(), worker.session_limits(), worker.slabs(), worker.budget(), worker.now()),
       link_(std::make_unique<Link>(worker.loop(), fd, static_cast<LinkOwner&>(*this))),
       connecting_(connecting) {
   if (connecting) link_->wait_connected();

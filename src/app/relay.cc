@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/relay.h"
 
-#include <fmt/format.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -21,9 +20,7 @@ constexpr std::uint32_t kLargeRead = Output::kMaxFill;
 constexpr int kMostParts = 64;
 constexpr Duration kResetPoll = std::chrono::milliseconds(5);    // until the kernel has delivered what is before a reset
 constexpr Duration kResetPatience = std::chrono::seconds(30);    // for a peer that takes nothing before a reset
-constexpr Duration kDialAgain = std::chrono::milliseconds(10);   // a Unix backend whose queue is full
-
-std::string milliseconds(Duration time) { return fmt::format("{:.1f}ms", static_cast<double>(time.count()) / 1000); }
+constexpr Duration kDialAgain = std::chrono::milliseconds(20);   // out of descriptors, or a Unix backend with a full queue
 
 }  // namespace
 
@@ -128,10 +125,12 @@ void Relay::connected() {
 
 void Relay::dial_failed(int error) {
   connection_.close();
-  if (error == EAGAIN && service_.server.address.is_unix()) return arm();  // its queue is full; again soon
+  bool later = is_out_of_descriptors(error) || (error == EAGAIN && service_.server.address.is_unix());
+  dial_error_ = error;
+  if (later) return arm();  // on_deadline() tries again
   log_line(LogLevel::Warning, service_.name, "cannot connect to the server",
            {{"server", service_.server.to_string()}, {"error", std::strerror(error)}, {"id", to_string(conversation_)}});
-  abort(is_out_of_descriptors(error) ? StreamCode::NoDescriptors : StreamCode::ConnectFailed);
+  abort(StreamCode::ConnectFailed);
 }
 
 // --- From the socket to the stream -------------------------------------------------------------------------------
@@ -363,16 +362,17 @@ std::string Relay::fin_words() const {
 
 void Relay::log_conversation(std::string_view end) const {
   if (!log_enabled(LogLevel::Info)) return;
-  bool opened = opened_ != Time{};
+  Field open{"open", "-"};
+  if (opened_ != Time{}) open.value = opened_ - started_;
   log_line(LogLevel::Info, service_.name, "",
            {{"client", client_},
             {"server", service_.server.is_builtin() ? service_.server.to_string() : service_.server.address.to_string()},
             {"id", to_string(conversation_)},
             {"mode", "one-to-one"},
-            {"open", opened ? milliseconds(opened_ - started_) : "-"},
-            {"total", milliseconds(worker_.now() - started_)},
-            {"up", std::to_string(is_controller() ? read_ : written_)},
-            {"down", std::to_string(is_controller() ? written_ : read_)},
+            open,
+            {"total", worker_.now() - started_},
+            {"up", is_controller() ? read_ : written_},
+            {"down", is_controller() ? written_ : read_},
             {"end", std::string(end)}});
 }
 
@@ -393,7 +393,7 @@ Time Relay::next_deadline() const {
   if (reset_pending_) return pending_.empty() ? worker_.now() + kResetPoll : last_activity_ + kResetPatience;
   Time deadline = Time::max();
   if (service_.idle_timeout > Duration::zero()) deadline = last_activity_ + service_.idle_timeout;
-  if ((is_half_closed() || broken_) && service_.half_close_timeout > Duration::zero())
+  if ((read_done_ || fin_received_ || broken_) && service_.half_close_timeout > Duration::zero())
     deadline = std::min(deadline, last_activity_ + service_.half_close_timeout);
   return deadline;
 }
@@ -411,7 +411,8 @@ void Relay::on_deadline(Time now) {
     return arm();
   }
   if (now < next_deadline()) return arm();
-  if (stage_ != Stage::Open) return abort(StreamCode::ConnectTimeout);
+  if (stage_ != Stage::Open)
+    return abort(is_out_of_descriptors(dial_error_) ? StreamCode::NoDescriptors : StreamCode::ConnectTimeout);
   bool idle = service_.idle_timeout > Duration::zero() && now - last_activity_ >= service_.idle_timeout;
   abort(idle ? StreamCode::IdleTimeout : StreamCode::HalfCloseTimeout);
 }

@@ -105,7 +105,7 @@ void Segment::on_peer_gone(Peer& peer) {
            {{"controller", peer.name()},
             {"code", std::string(name_of(peer.code()))},
             {"reason", peer.reason()},
-            {"streams", std::to_string(peer.lost_streams())}});
+            {"streams", peer.lost_streams()}});
 }
 
 void Segment::on_drain() {

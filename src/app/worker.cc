@@ -29,6 +29,14 @@ Worker::~Worker() = default;
 
 Hello Worker::hello() const { return {.boot_id = boot_id_, .software = "cloudbus " PACKAGE_VERSION}; }
 
+// A stream may fill its window at once: with little memory the windows start smaller.
+SessionLimits Worker::session_limits() const {
+  SessionLimits limits;
+  limits.initial_window = static_cast<std::uint32_t>(
+      std::clamp<std::uint64_t>(budget_.limit() / 2048, kMinWindow, limits.initial_window));
+  return limits;
+}
+
 Uuid Worker::new_conversation() {
   auto wall = std::chrono::system_clock::now().time_since_epoch();
   auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(wall).count();

@@ -5,17 +5,21 @@
 //
 // Values may come from a peer. They are escaped, so that nobody can forge a line or a field.
 
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "cloudbus/app/config.h"
+#include "cloudbus/core/time.h"
 
 namespace cloudbus {
 
+// A duration is shown as milliseconds: "1.2ms" in text, the number in JSON.
 struct Field {
   std::string_view key;
-  std::string value;
+  std::variant<std::string, std::uint64_t, Duration> value;
 };
 
 void log_start(LogLevel level, LogFormat format);

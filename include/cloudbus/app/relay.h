@@ -65,7 +65,6 @@ class Relay final : private ConnectionOwner {
   void on_ready(bool readable, bool writable) noexcept override;
   Session* session();
   bool is_controller() const;
-  bool is_half_closed() const { return read_done_ != fin_received_; }
   Side near_side() const { return is_controller() ? Side::Client : Side::Server; }
   Side far_side() const { return is_controller() ? Side::Server : Side::Client; }
   StreamCode near_reset() const { return is_controller() ? StreamCode::ClientReset : StreamCode::ServerReset; }
@@ -108,6 +107,7 @@ class Relay final : private ConnectionOwner {
   Time armed_ = Time::max();
   std::uint64_t read_ = 0, written_ = 0;  // bytes from and to the socket
   std::uint32_t read_size_;               // bytes, grows with what the socket has
+  int dial_error_ = 0;                    // of errno, of the last try
   Stage stage_;
   Side first_fin_ = Side::None;
   StreamCode end_code_ = StreamCode::Cancelled;

@@ -53,6 +53,7 @@ class Worker {
   SlabPool& slabs() { return slabs_; }
   Budget& budget() { return budget_; }
   Hello hello() const;
+  SessionLimits session_limits() const;
   Time now() { return loop_.now(); }
 
   // Runs in the calling thread until the worker was drained or ended. `on_done` is called once it has nothing left.
