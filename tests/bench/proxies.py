@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is compared: pairs of proxies in front of the same servers, each started for one workload and stopped after it."""
+
+import os
+import re
+import shutil
+import tempfile
+
+from processes import HOME, Failure, Process, accepts, first_line, free_port, program, wait_for
+
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+
+
+class Pair:
+    """Two proxies in a row. `addresses` tells where each service is to be had."""
+
+    descriptors = 2  # for each conversation, in one of the two processes
+
+    def __init__(self, options):
+        self.options = options
+        self.folder = None
+        self.processes = []
+        self.addresses = {}
+
+    def start(self, servers):
+        self.folder = tempfile.mkdtemp(prefix="compare-")
+        try:
+            self.launch(servers)
+            self.wait_listening(self.addresses)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def launch(self, servers):
+        raise NotImplementedError
+
+    def wait_listening(self, addresses):
+        for address in addresses.values():
+            wait_for(lambda a=address: self.check() and accepts(a), f"{self.name} to listen at {address}")
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.stop()
+        self.processes.clear()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def __str__(self):
+        return ", ".join(f"{process.name} is process {process.pid}" for process in self.processes) or "no process"
+
+    def check(self):
+        return all(process.check() for process in self.processes)
+
+    def cpu(self):
+        return sum(process.cpu() for process in self.processes)
+
+    def resident(self):
+        return sum(process.resident() for process in self.processes)
+
+    # -- for those who make configurations
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def run(self, name, command):
+        self.processes.append(Process(name, command, self.folder))
+        return self.processes[-1]
+
+    def links(self, services):
+        """(listen, dial) for the inner hop of each service."""
+        if self.options.link == "unix":
+            return {name: ("unix", os.path.join(self.folder, name)) for name in services}
+        return {name: (HOME, free_port(HOME)) for name in services}
+
+
+def joined(address):
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Cloudbus(Pair):
+    """A controller and a segment: one thread each, one link, the log at its default level into a file."""
+
+    name = "cloudbus"
+    descriptors = 1  # the links are shared
+
+    @staticmethod
+    def version(options):
+        return first_line(os.path.join(options.binaries, "controller"), "-V") + ", logging to a file"
+
+    def launch(self, servers):
+        bind = f"unix://{self.folder}/link.sock" if self.options.link == "unix" else f"tcp://{HOME}:0"
+        text = f"[Cloudbus]\nbind = {bind}\n"
+        for name, address in servers.items():
+            text += f"[{name}]\nserver = tcp://{joined(address)}\n"
+        segment = self.daemon("segment", text)
+        link = self.address_of(segment, "segment")
+        host = joined((self.options.host, 0))
+        text = "".join(f"[{name}]\nbind = tcp://{host}\nserver = {link}\n" for name in servers)
+        controller = self.daemon("controller", text)
+        controller.wait_said("info link up")
+        for name in servers:
+            host, port = self.address_of(controller, name)[len("tcp://"):].rsplit(":", 1)
+            self.addresses[name] = (host.strip("[]"), int(port))
+
+    def daemon(self, role, text):
+        path = self.write(role + ".ini", text)
+        process = self.run(role, [os.path.join(self.options.binaries, role), "-f", path])
+        process.wait_said("ready")
+        return process
+
+    @staticmethod
+    def address_of(daemon, subject):
+        return re.search(r" address=(\S+)", daemon.wait_said(f"info {subject} listening ")).group(1)
+
+
+class Haproxy(Pair):
+    """Two HAProxy in TCP mode: one thread each, many connections allowed, no log, everything else left alone."""
+
+    name = "haproxy"
+    GENERAL = """
+global
+    nbthread 1
+    maxconn {maxconn}
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+"""
+
+    @staticmethod
+    def version(_):
+        return first_line(program("haproxy"), "-v") + ", TCP mode, nbthread 1, not logging"
+
+    def launch(self, servers):
+        links = self.links(servers)
+        self.addresses = {name: (self.options.host, free_port(self.options.host)) for name in servers}
+        self.proxy("haproxy-server-side", links, servers)
+        self.wait_listening(links)
+        self.proxy("haproxy-client-side", self.addresses, links)
+
+    def proxy(self, name, binds, targets):
+        text = self.GENERAL.format(maxconn=min(100_000, (self.options.limit - 100) // 2))
+        for service, bind in binds.items():
+            text += f"listen {service}\n    bind {self.place(bind)}\n    server next {self.place(targets[service])}\n"
+        self.run(name, [program("haproxy"), "-db", "-f", self.write(name + ".cfg", text)])
+
+    @staticmethod
+    def place(address):
+        return f"unix@{address[1]}" if address[0] == "unix" else joined(address)
+
+
+class Nginx(Pair):
+    """Two nginx that pass streams on: one worker each, no log."""
+
+    name = "nginx"
+    GENERAL = """
+load_module {module};
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile {limit};
+pid {folder}/{name}.pid;
+error_log stderr;
+events {{ worker_connections {limit}; }}
+stream {{
+    tcp_nodelay on;
+    proxy_timeout 1h;
+"""
+
+    @staticmethod
+    def version(_):
+        if not os.path.exists(STREAM_MODULE):
+            raise Failure("nginx has no stream module; on Debian: apt install libnginx-mod-stream")
+        return first_line(program("nginx"), "-v") + ", stream module, 1 worker, not logging"
+
+    def launch(self, servers):
+        links = self.links(servers)
+        self.addresses = {name: (self.options.host, free_port(self.options.host)) for name in servers}
+        self.proxy("nginx-server-side", links, servers)
+        self.wait_listening(links)
+        self.proxy("nginx-client-side", self.addresses, links)
+
+    def proxy(self, name, binds, targets):
+        # As root, nginx would give its worker to a user who may not enter the folder of the links.
+        text = "user root;" if os.geteuid() == 0 else ""
+        text += self.GENERAL.format(module=STREAM_MODULE, limit=self.options.limit, folder=self.folder, name=name)
+        for service, bind in binds.items():
+            text += f"    server {{ listen {self.place(bind)}; proxy_pass {self.place(targets[service])}; }}\n"
+        path = self.write(name + ".conf", text + "}\n")
+        self.run(name, [program("nginx"), "-p", self.folder, "-e", "stderr", "-c", path])
+
+    @staticmethod
+    def place(address):
+        return f"unix:{address[1]}" if address[0] == "unix" else joined(address)
+
+
+class Direct(Pair):
+    """No proxy at all: what the machine, the clients and the servers can do."""
+
+    name = "direct"
+
+    @staticmethod
+    def version(_):
+        return "no proxy"
+
+    def launch(self, servers):
+        self.addresses = dict(servers)
+
+
+PAIRS = {pair.name: pair for pair in (Cloudbus, Haproxy, Nginx, Direct)}
