@@ -143,8 +143,9 @@ void Relay::on_ready(bool readable, bool writable) noexcept {
     connected();
   }
   if (readable) {
-    // While reading waits for credit, nothing else would tell that the socket broke.
-    if (readable_ && !broken_ && stage_ == Stage::Open && connection_.take_error() != 0) on_write_failed(Io::Broken);
+    // While reading waits for credit, or has ended, nothing else would tell that the socket broke.
+    bool unread = readable_ || read_done_;
+    if (unread && !broken_ && stage_ == Stage::Open && connection_.take_error() != 0) on_write_failed(Io::Broken);
     readable_ = true;
     if (Session* carrier = session(); carrier && !read_done_) carrier->want(stream_);
   }

@@ -52,7 +52,8 @@ void Segment::on_opened(Peer& peer, const Event& event) {
   const ServiceConfig* service = find_service(peer, event.request->service);
   if (!service) {
     log_line(LogLevel::Warning, "link", "asked for a service that is not here",
-             {{"service", event.request->service},
+             {{"code", std::string(name_of(StreamCode::UnknownService))},
+              {"service", event.request->service},
               {"controller", peer.name()},
               {"client", event.request->client},
               {"id", to_string(event.request->conversation)}});
