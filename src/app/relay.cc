@@ -145,7 +145,10 @@ void Relay::on_ready(bool readable, bool writable) noexcept {
   if (readable) {
     // While reading waits for credit, or has ended, nothing else would tell that the socket broke.
     bool unread = readable_ || read_done_;
-    if (unread && !broken_ && stage_ == Stage::Open && connection_.take_error() != 0) on_write_failed(Io::Broken);
+    if (unread && !broken_ && connection_.take_error() != 0) {
+      if (stage_ == Stage::Waiting) return abort(near_reset());
+      on_write_failed(Io::Broken);
+    }
     readable_ = true;
     if (Session* carrier = session(); carrier && !read_done_) carrier->want(stream_);
   }
