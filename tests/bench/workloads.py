@@ -45,7 +45,8 @@ class Servers:
 
     def __init__(self, folder):
         self.folder = folder
-        self.processes, self.addresses = [], {}
+        self.processes = []
+        self.addresses = {}
         try:
             self._start()
         except BaseException:
@@ -65,7 +66,14 @@ class Servers:
         self.addresses = {"Web": web, "Bulk": bulk, "Echo": (HOME, int(echo_port.group(1)))}
         for name in ("Web", "Echo"):
             wait_for(lambda a=self.addresses[name]: self.check() and accepts(a), "the servers")
-        self.processes[1].wait_said("Server listening")
+        self.wait_bulk()
+
+    def tests_begun(self):
+        return self.processes[1].said().count("Server listening")
+
+    def wait_bulk(self, after=0):
+        """iperf3 takes one test at a time: waits until it has said so for the next one."""
+        wait_for(lambda: self.check() and self.tests_begun() > after, "iperf3's server to be free")
 
     def _run(self, name, command, **more):
         self.processes.append(Process(name, command, self.folder, **more))
@@ -142,19 +150,17 @@ class Bulk:
         command += ["-R"] if self.reverse else []
 
         def load():
-            deadline = time.monotonic() + DEADLINE
-            while True:
-                said = self.result(run_client(command, seconds), pair)
-                if "error" not in said:
-                    break
-                # The server takes one test at a time, and may not have noticed the end of the last one.
-                if "busy" not in said["error"] or time.monotonic() > deadline:
-                    raise Failure(f"iperf3 failed through {pair.name}: {said['error']}")
+            said = self.result(run_client(command, seconds), pair)
+            if "error" in said:
+                raise Failure(f"iperf3 failed through {pair.name}: {said['error']}")
             received = said["end"]["sum_received"]
             if received["bytes"] == 0:
                 raise Failure(f"iperf3 received nothing through {pair.name}")
             return {"rate": received["bits_per_second"] / 1e9, "count": received["bytes"] / 1e9}
-        return measured(pair, load)
+        begun = pair.servers.tests_begun()
+        figures = measured(pair, load)
+        pair.servers.wait_bulk(begun)
+        return figures
 
     @staticmethod
     def result(result, pair):
