@@ -8,7 +8,7 @@ namespace cloudbus {
 
 Builtin::Builtin(Loop& loop, Endpoint::Kind kind, int fd, std::function<void()> on_done)
     : kind_(kind), on_done_(std::move(on_done)) {
-  connection_.start(loop, fd, *this);
+  connection_.start(loop, fd, true, *this);
 }
 
 void Builtin::close() {
@@ -17,7 +17,7 @@ void Builtin::close() {
   on_done_();
 }
 
-void Builtin::on_ready(bool, bool) noexcept {
+void Builtin::on_ready(Ready) noexcept {
   if (write_kept()) read_some();
 }
 

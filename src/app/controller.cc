@@ -31,7 +31,7 @@ void Controller::on_start() {
 // --- Clients -----------------------------------------------------------------------------------------------------
 
 void Controller::on_client(const ServiceConfig& service, int fd, const Address& address) {
-  Relay& relay = worker_.add_relay(std::make_unique<Relay>(worker_, worker_.new_id(), service, fd, address.to_string()));
+  Relay& relay = worker_.add_relay(std::make_unique<Relay>(worker_, worker_.new_id(), service, fd, address));
   Pool& pool = *pool_by_service_.at(&service);
   if (Peer* peer = pool.waiting.empty() ? pick(pool) : nullptr)
     relay.open_on(*peer);

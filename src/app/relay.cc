@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "cloudbus/app/log.h"
 #include "cloudbus/app/peer.h"
@@ -24,17 +25,17 @@ constexpr Duration kDialAgain = std::chrono::milliseconds(20);   // out of descr
 
 }  // namespace
 
-Relay::Relay(Worker& worker, OwnerId id, const ServiceConfig& service, int client_fd, std::string client)
+Relay::Relay(Worker& worker, OwnerId id, const ServiceConfig& service, int client_fd, const Address& client)
     : worker_(worker),
       service_(service),
       id_(id),
-      client_(std::move(client)),
+      client_(client.to_string()),
       conversation_(worker.new_conversation()),
       started_(worker.now()),
       last_activity_(started_),
       read_size_(kSmallRead),
       stage_(Stage::Waiting) {
-  connection_.start(worker.loop(), client_fd, *this);
+  connection_.start(worker.loop(), client_fd, client.is_unix(), *this);
   arm();
 }
 
@@ -94,7 +95,7 @@ void Relay::dial() {
   if (service_.server.is_builtin()) return start_builtin();
   Dial dialled = cloudbus::dial(service_.server.address);
   if (dialled.fd < 0) return dial_failed(dialled.error);
-  connection_.start(worker_.loop(), dialled.fd, *this);
+  connection_.start(worker_.loop(), dialled.fd, service_.server.address.is_unix(), *this);
   if (dialled.connected) connected();
   write_pending();  // often it is connected by now: this spares a turn
 }
@@ -103,7 +104,7 @@ void Relay::start_builtin() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) return dial_failed(errno);
   worker_.add_builtin(service_.server.kind, ends[1]);
-  connection_.start(worker_.loop(), ends[0], *this);
+  connection_.start(worker_.loop(), ends[0], true, *this);
   connected();
   write_pending();
 }
@@ -135,14 +136,15 @@ void Relay::dial_failed(int error) {
 
 // --- From the socket to the stream -------------------------------------------------------------------------------
 
-void Relay::on_ready(bool readable, bool writable) noexcept {
+void Relay::on_ready(Ready ready) noexcept {
   if (stage_ == Stage::Closed) return;
+  ending_ |= ready.ending;
   if (stage_ == Stage::Dialing) {
     if (int error = connection_.take_error()) return dial_failed(error);
-    if (!writable) return;
+    if (!ready.writable) return;
     connected();
   }
-  if (readable) {
+  if (ready.readable) {
     // While reading waits for credit, or has ended, nothing else would tell that the socket broke.
     bool unread = readable_ || read_done_;
     if (unread && !broken_ && connection_.take_error() != 0) {
@@ -152,7 +154,7 @@ void Relay::on_ready(bool readable, bool writable) noexcept {
     readable_ = true;
     if (Session* carrier = session(); carrier && !read_done_) carrier->want(stream_);
   }
-  if (writable && stage_ == Stage::Open) {
+  if (ready.writable && stage_ == Stage::Open) {
     writable_ = true;
     write_pending();
   }
@@ -165,7 +167,7 @@ void Relay::fill(Session& session, const Session::Turn& turn) {
   Output::Room room = session.reserve(turn, asked);
   IoResult result = connection_.read(room.parts.data(), room.count);
   if (result.status != Io::Done) {
-    readable_ = false;
+    readable_ = emptied_ = false;
     session.fill_done(turn.stream, 0, false);
     if (result.status == Io::Again) return;
     if (result.status == Io::End && !broken_) return read_ended();
@@ -178,7 +180,20 @@ void Relay::fill(Session& session, const Session::Turn& turn) {
     read_size_ = std::min(read_size_ * 2, kLargeRead);
   else if (result.bytes < read_size_ / 4)
     read_size_ = std::max(read_size_ / 2, kSmallRead);
-  session.fill_done(turn.stream, result.bytes, true);  // only an empty read tells that there is no more, or the end
+  bool more = result.bytes == asked || ending_;
+  readable_ = more;
+  session.fill_done(turn.stream, result.bytes, more);
+  if (more) return;
+  emptied_ = true;
+  if (!std::exchange(is_listed_, true)) worker_.look_behind_later(*this);
+}
+
+bool Relay::look_behind(Time now) {
+  if (!emptied_ || stage_ == Stage::Closed) return !(is_listed_ = false);
+  if (now - last_activity_ < Worker::kQuiet) return false;
+  emptied_ = is_listed_ = false;
+  if (Session* carrier = session(); carrier && !read_done_) carrier->want(stream_);
+  return true;
 }
 
 // A controller's `server` that points at another controller's `bind` is a mistake that shows here only.

@@ -131,11 +131,27 @@ void Worker::run_timers() {
       relay->on_deadline(now());
     else if (Peer* peer = find_peer(key))
       peer->on_deadline(now());
+    else if (key == look_key_)
+      look_behind_relays();
     else if (key == drain_key_)
       drain_armed_ = Time::max();  // check_drained() looks at the time
     else
       role_->on_timer(key);
   }
+}
+
+void Worker::look_behind_later(Relay& relay) {
+  emptied_relays_.push_back(relay.id());
+  if (look_armed_ == Time::max()) timers_.set(look_key_, now() + kQuiet, look_armed_);
+}
+
+void Worker::look_behind_relays() {
+  look_armed_ = Time::max();
+  std::erase_if(emptied_relays_, [this](OwnerId id) {
+    Relay* relay = find_relay(id);
+    return !relay || relay->look_behind(now());
+  });
+  if (!emptied_relays_.empty()) timers_.set(look_key_, now() + kQuiet, look_armed_);
 }
 
 void Worker::reap() {

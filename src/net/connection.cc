@@ -16,17 +16,14 @@ bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || 
 
 }  // namespace
 
-void Connection::start(Loop& loop, int fd, ConnectionOwner& owner) {
+void Connection::start(Loop& loop, int fd, bool is_unix, ConnectionOwner& owner) {
   fd_ = fd;
-  int domain = 0;
-  socklen_t size = sizeof domain;
-  getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size);
-  is_unix_ = domain == AF_UNIX;
-  watch_.start(loop.base(), fd, EV_READ | EV_WRITE | EV_ET | EV_PERSIST, on_event, &owner);
+  is_unix_ = is_unix;
+  watch_.start(loop.base(), fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, &owner);
 }
 
 void Connection::on_event(int, short what, void* owner) noexcept {
-  static_cast<ConnectionOwner*>(owner)->on_ready(what & EV_READ, what & EV_WRITE);
+  static_cast<ConnectionOwner*>(owner)->on_ready({(what & (EV_READ | EV_CLOSED)) != 0, (what & EV_WRITE) != 0, (what & EV_CLOSED) != 0});
 }
 
 IoResult Connection::read(iovec* parts, int count) {

@@ -19,7 +19,7 @@ class Builtin final : private ConnectionOwner {
   Builtin(Loop& loop, Endpoint::Kind kind, int fd, std::function<void()> on_done);
 
  private:
-  void on_ready(bool readable, bool writable) noexcept override;
+  void on_ready(Ready ready) noexcept override;
   bool write_kept();
   void read_some();
   void close();

@@ -25,7 +25,7 @@ using PeerId = std::uint64_t;
 class Relay final : private ConnectionOwner {
  public:
   // Of a controller, around a client's socket. It waits for open_on().
-  Relay(Worker& worker, OwnerId id, const ServiceConfig& service, int client_fd, std::string client);
+  Relay(Worker& worker, OwnerId id, const ServiceConfig& service, int client_fd, const Address& client);
   // Of a segment, for a stream that was opened. It waits for dial().
   Relay(Worker& worker, OwnerId id, const ServiceConfig& service, Peer& peer, StreamId stream, const OpenRequest& request);
   ~Relay();
@@ -55,6 +55,10 @@ class Relay final : private ConnectionOwner {
 
   void on_deadline(Time now);
 
+  // A read that took less than it asked for has emptied the socket, but a reset that came with the last bytes may be
+  // behind them, and no event will tell. Looks once the socket has been quiet; false while it has not.
+  bool look_behind(Time now);
+
  private:
   //   controller:  waiting --open_on--> opening --ACCEPT--> open
   //   segment:     queued --dial--> dialing --connected--> open
@@ -62,7 +66,7 @@ class Relay final : private ConnectionOwner {
   enum class Stage : std::uint8_t { Waiting, Opening, Queued, Dialing, Open, Closed };
   enum class Side : std::uint8_t { None, Client, Server };
 
-  void on_ready(bool readable, bool writable) noexcept override;
+  void on_ready(Ready ready) noexcept override;
   Session* session();
   bool is_controller() const;
   Side near_side() const { return is_controller() ? Side::Client : Side::Server; }
@@ -113,6 +117,9 @@ class Relay final : private ConnectionOwner {
   StreamCode end_code_ = StreamCode::Cancelled;
   bool readable_ = true;   // as far as is known: there may be bytes from the start
   bool writable_ = true;
+  bool ending_ = false;        // the socket's end stands behind what can be read
+  bool emptied_ = false;       // by a short read; look_behind() has not looked since
+  bool is_listed_ = false;     // for look_behind()
   bool read_done_ = false;     // EOF was read, or the peer wants no more
   bool fin_received_ = false;  // the peer's direction is complete
   bool write_done_ = false;    // everything was written, and so was FIN

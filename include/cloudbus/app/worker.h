@@ -84,6 +84,10 @@ class Worker {
   // Destroyed at the end of the turn.
   void retire(Relay& relay) { retired_relays_.push_back(relay.id()); }
 
+  // Looks behind the last bytes of a relay once it was quiet for so long: see Relay::look_behind.
+  static constexpr Duration kQuiet = std::chrono::milliseconds(50);
+  void look_behind_later(Relay& relay);
+
   // Gathers what came for one relay, to write it at once; a part for another one, or flush_run(), writes it.
   void add_to_run(OwnerId relay, Bytes part);
   void flush_run();
@@ -97,6 +101,7 @@ class Worker {
 
   void end_turn();
   void run_timers();
+  void look_behind_relays();
   void reap();
   void check_drained();
   void abort_relays(StreamCode code);
@@ -118,6 +123,10 @@ class Worker {
   std::vector<PeerId> touched_;
   std::vector<OwnerId> retired_relays_;
   std::vector<std::uint64_t> retired_builtins_;
+
+  std::vector<OwnerId> emptied_relays_;
+  Timers::Key look_key_ = new_id();
+  Time look_armed_ = Time::max();
 
   OwnerId run_relay_ = 0;
   iovec run_[kMostParts];

@@ -16,8 +16,12 @@ namespace cloudbus {
 
 class ConnectionOwner {
  public:
-  // The socket became readable or writable, or broke: then both.
-  virtual void on_ready(bool readable, bool writable) noexcept = 0;
+  // What changed. A socket that broke is readable and writable, and nothing else tells: the next read finds the error.
+  struct Ready {
+    bool readable, writable;
+    bool ending;  // the peer's end stands behind what can be read
+  };
+  virtual void on_ready(Ready ready) noexcept = 0;
 
  protected:
   ~ConnectionOwner() = default;
@@ -38,8 +42,8 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Takes a non-blocking socket over.
-  void start(Loop& loop, int fd, ConnectionOwner& owner);
+  // Takes a non-blocking socket over, a Unix or a TCP one.
+  void start(Loop& loop, int fd, bool is_unix, ConnectionOwner& owner);
   bool is_open() const { return fd_ >= 0; }
   bool is_unix() const { return is_unix_; }
 
