@@ -73,11 +73,17 @@ void Controller::dial(Pool& pool, Slot& slot) {
   slot_by_peer_[peer.id()] = {&pool, &slot};
 }
 
-void Controller::dial_later(Pool& pool, Slot& slot, const std::string& error, bool was_up, std::size_t lost_streams) {
+// Returns how long it waits.
+Duration Controller::dial_again(Slot& slot) {
   slot.peer = 0;
-  if (draining_) return;
   Duration wait = slot.backoff.next(worker_.random());
   worker_.timers().set(slot.key, worker_.now() + wait, slot.armed);
+  return wait;
+}
+
+void Controller::dial_later(Pool& pool, Slot& slot, const std::string& error, bool was_up, std::size_t lost_streams) {
+  if (draining_) return;
+  Duration wait = dial_again(slot);
   auto level = was_up || error != slot.last_error ? LogLevel::Warning : LogLevel::Debug;
   slot.last_error = error;
   log_line(level, "link", was_up ? "lost" : "cannot be made",
@@ -103,15 +109,28 @@ void Controller::on_peer_ready(Peer& peer) {
   serve_waiting(*pool);
 }
 
-void Controller::on_room_for_streams(Peer& peer) { serve_waiting(*slot_by_peer_.at(peer.id()).first); }
+void Controller::on_room_for_streams(Peer& peer) {
+  auto found = slot_by_peer_.find(peer.id());
+  if (found != slot_by_peer_.end()) serve_waiting(*found->second.first);
+}
 
 void Controller::on_going_away(Peer& peer) {
   log_line(LogLevel::Info, "link", "is draining: the segment takes no new streams", {{"segment", peer.name()}});
+  auto found = slot_by_peer_.find(peer.id());
+  if (found == slot_by_peer_.end()) return;
+  auto [pool, slot] = found->second;
+  if (draining_) return;
+  slot_by_peer_.erase(found);  // it lives on for its streams, and another link takes its place
+  dial_again(*slot);
 }
 
 void Controller::on_peer_gone(Peer& peer) {
   auto found = slot_by_peer_.find(peer.id());
-  if (found == slot_by_peer_.end()) return;
+  if (found == slot_by_peer_.end()) {  // it was draining
+    log_line(LogLevel::Info, "link", "drained",
+             {{"segment", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
+    return;
+  }
   auto [pool, slot] = found->second;
   slot_by_peer_.erase(found);
   dial_later(*pool, *slot, peer.reason(), peer.was_ready(), peer.lost_streams());

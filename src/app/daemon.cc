@@ -154,7 +154,7 @@ void Daemon::run() {
 }
 
 void Daemon::stop_workers() {
-  for (std::size_t i = 0; i < threads_.size(); i++) workers_[i + 1]->post([this, i] { workers_[i + 1]->stop(); });
+  for (std::size_t i = 0; i < threads_.size(); i++) workers_[i + 1]->post([this, i] { workers_[i + 1]->end_now(); });
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
 }
@@ -178,7 +178,7 @@ void Daemon::on_signal(int signal, short, void* daemon) noexcept {
 void Daemon::terminate() {
   if (terminating_) {
     log_line(LogLevel::Info, subject(*config_), "ends now, by a second signal", {});
-    return workers_.front()->stop();
+    return workers_.front()->end_now();
   }
   terminating_ = true;
   notify_stopping();
@@ -191,7 +191,7 @@ void Daemon::terminate() {
   for (auto& worker : workers_) {
     auto on_done = [this, &first] {
       first.post([this, &first] {
-        if (--undrained_ == 0) first.stop();
+        if (--undrained_ == 0) first.end_now();
       });
     };
     worker->post([&worker = *worker, deadline, on_done] { worker.drain(deadline, on_done); });

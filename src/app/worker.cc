@@ -174,9 +174,14 @@ void Worker::drain(Time deadline, std::function<void()> on_done) {
   loop_.go_on();
 }
 
-void Worker::abort_relays(StreamCode code) {
+void Worker::abort_everything() {
   for (auto& [id, relay] : relays_)
-    if (!relay->is_closed()) relay->abort(code);
+    if (!relay->is_closed()) relay->abort(StreamCode::DrainTimeout);
+  for (auto& [id, peer] : peers_) {
+    peer->close(LinkCode::Shutdown, "the process ends");
+    peer->flush();
+  }
+  reap();
 }
 
 void Worker::check_drained() {
@@ -184,13 +189,13 @@ void Worker::check_drained() {
   bool expired = now() >= drain_deadline_;
   if (!expired && !(relays_.empty() && role_->is_drained())) return;
   timers_.clear(drain_key_, drain_armed_);
-  abort_relays(StreamCode::DrainTimeout);
-  for (auto& [id, peer] : peers_) {
-    peer->close(LinkCode::Shutdown, "the process ends");
-    peer->flush();
-  }
-  reap();
+  abort_everything();
   std::exchange(on_drained_, nullptr)();
+}
+
+void Worker::end_now() {
+  abort_everything();
+  loop_.stop();
 }
 
 }  // namespace cloudbus

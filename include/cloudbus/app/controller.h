@@ -54,6 +54,7 @@ class Controller final : public RoleLogic {
   Peer* pick(Pool& pool);
   void serve_waiting(Pool& pool);
   void dial(Pool& pool, Slot& slot);
+  Duration dial_again(Slot& slot);
   void dial_later(Pool& pool, Slot& slot, const std::string& error, bool was_up, std::size_t lost_streams);
 
   Worker& worker_;

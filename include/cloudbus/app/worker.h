@@ -63,7 +63,8 @@ class Worker {
 
   // Ends with the conversations: those that are left at `deadline` are reset. `on_done` is called in this thread.
   void drain(Time deadline, std::function<void()> on_done);
-  void stop() { loop_.stop(); }
+  // Ends at once: what is left is reset.
+  void end_now();
 
   // --- What lives here, by id ---
   std::uint64_t new_id() { return ++last_id_; }
@@ -104,7 +105,7 @@ class Worker {
   void look_behind_relays();
   void reap();
   void check_drained();
-  void abort_relays(StreamCode code);
+  void abort_everything();
 
   std::shared_ptr<const Config> config_;
   Uuid boot_id_;
