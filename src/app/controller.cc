@@ -105,7 +105,7 @@ void Controller::on_peer_ready(Peer& peer) {
   auto [pool, slot] = slot_by_peer_.at(peer.id());
   slot->backoff.reset();
   slot->last_error.clear();
-  log_line(LogLevel::Info, "link", "up", {{"segment", peer.name()}, {"peer", peer.session().peer().software}});
+  log_line(LogLevel::Info, "link", "up", {{"segment", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
   serve_waiting(*pool);
 }
 

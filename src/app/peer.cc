@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/peer.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 
 #include "cloudbus/app/worker.h"
@@ -94,10 +96,19 @@ bool Peer::flush() {
       session_.fill_done(turn->stream, 0, false);
   }
   link_->write(session_.output());
-  if (session_.is_closed()) end(session_.closed().error.reason);
+  if (session_.is_closed()) end(closing_words());
   if (link_->status() == Link::Status::Broken) end(std::strerror(link_->error()));
   arm();
   return !gone_ && !link_->is_blocked() && session_.has_turns();
+}
+
+// "flood: too many pings", "closed by the segment: no-error: drained"
+std::string Peer::closing_words() const {
+  const Closed& closed = session_.closed();
+  std::string words = fmt::format("{}: {}", name_of(closed.error.code), closed.error.reason);
+  if (!closed.by_peer) return words;
+  bool is_controller = worker_.config().role == Role::Controller;
+  return fmt::format("closed by the {}: {}", name_of(is_controller ? Role::Segment : Role::Controller), words);
 }
 
 void Peer::end(std::string reason) {

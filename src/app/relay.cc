@@ -74,6 +74,7 @@ void Relay::open_on(Peer& peer) {
   OpenRequest request{conversation_, 0, service_.service, client_.substr(0, 255)};
   stream_ = peer.session().open(request, id_);
   stage_ = Stage::Opening;
+  log_step("opens a stream");
   peer.session().want(stream_);
   worker_.touch(peer);
 }
@@ -117,6 +118,7 @@ void Relay::leave_dialing() {
 }
 
 void Relay::connected() {
+  log_step("is connected to the server");
   leave_dialing();
   stage_ = Stage::Open;
   opened_ = last_activity_ = worker_.now();
@@ -163,8 +165,7 @@ void Relay::on_ready(Ready ready) noexcept {
 void Relay::fill(Session& session, const Session::Turn& turn) {
   if (stage_ == Stage::Closed || read_done_ || !connection_.is_open() || stage_ == Stage::Dialing)
     return session.fill_done(turn.stream, 0, false);
-  std::size_t asked = std::min<std::size_t>(turn.bytes, read_size_);
-  Output::Room room = session.reserve(turn, asked);
+  Output::Room room = session.reserve(turn, read_size_);
   IoResult result = connection_.read(room.parts.data(), room.count);
   if (result.status != Io::Done) {
     readable_ = emptied_ = false;
@@ -178,9 +179,9 @@ void Relay::fill(Session& session, const Session::Turn& turn) {
   last_activity_ = worker_.now();
   if (result.bytes == read_size_)
     read_size_ = std::min(read_size_ * 2, kLargeRead);
-  else if (result.bytes < read_size_ / 4)
+  else if (result.bytes < std::min<std::size_t>(room.size, read_size_ / 4))
     read_size_ = std::max(read_size_ / 2, kSmallRead);
-  bool more = result.bytes == asked || ending_;
+  bool more = result.bytes == room.size || ending_;
   readable_ = more;
   session.fill_done(turn.stream, result.bytes, more);
   if (more) return;
@@ -377,6 +378,12 @@ void Relay::close(std::string_view end) {
 
 std::string Relay::fin_words() const {
   return first_fin_ == Side::Client ? "client-fin/server-fin" : "server-fin/client-fin";
+}
+
+void Relay::log_step(std::string_view what) const {
+  if (!log_enabled(LogLevel::Debug)) return;
+  log_line(LogLevel::Debug, service_.name, what,
+           {{"client", client_}, {"link", peer_}, {"stream", stream_}, {"id", to_string(conversation_)}});
 }
 
 void Relay::log_conversation(std::string_view end) const {

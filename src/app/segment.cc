@@ -38,7 +38,7 @@ void Segment::on_link(const ServiceConfig* service, int fd, const Address& addre
 }
 
 void Segment::on_peer_ready(Peer& peer) {
-  log_line(LogLevel::Info, "link", "up", {{"controller", peer.name()}, {"peer", peer.session().peer().software}});
+  log_line(LogLevel::Info, "link", "up", {{"controller", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
   if (draining_) peer.session().drain(worker_.now());
 }
 
@@ -104,7 +104,6 @@ void Segment::on_peer_gone(Peer& peer) {
   bool fault = is_fault_of_peer(peer.code()) || !peer.was_ready();
   log_line(fault ? LogLevel::Warning : LogLevel::Info, "link", peer.was_ready() ? "down" : "refused",
            {{"controller", peer.name()},
-            {"code", std::string(name_of(peer.code()))},
             {"reason", peer.reason()},
             {"streams", peer.lost_streams()}});
 }

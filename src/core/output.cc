@@ -4,6 +4,11 @@
 #include <algorithm>
 
 namespace cloudbus {
+namespace {
+
+constexpr std::size_t kWorthwhile = 128 * 1024;  // bytes of room in a slab for which it is used up
+
+}  // namespace
 
 void SlabRef::reset() {
   Slab* slab = std::exchange(slab_, nullptr);
@@ -51,9 +56,13 @@ std::byte* Output::append(std::size_t size) {
 
 Output::Room Output::reserve(std::size_t bytes) {
   bytes = std::min(bytes, kMaxFill);
-  std::size_t frames = (bytes + kMaxPayload - 1) / kMaxPayload;
-  make_room(bytes + frames * kHeaderSize);
+  constexpr std::size_t kHeaders = kMaxParts * kHeaderSize;
+  // A shorter read that ends the slab is better than a slab of its own for each read.
+  if (current_ && Slab::kCapacity - current_->used >= kWorthwhile + kHeaders)
+    bytes = std::min(bytes, Slab::kCapacity - current_->used - kHeaders);
+  make_room(bytes + kHeaders);
   Room room;
+  room.size = bytes;
   std::byte* place = current_->data() + current_->used;
   while (bytes > 0) {
     std::size_t part = std::min(bytes, kMaxPayload);

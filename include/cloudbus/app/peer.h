@@ -30,7 +30,6 @@ class Peer final : private LinkOwner {
   const std::string& reason() const { return reason_; }
   LinkCode code() const { return session_.closed().error.code; }
   std::size_t lost_streams() const { return lost_streams_; }
-  bool closed_by_peer() const { return session_.closed().by_peer; }
 
   // Segment: streams that wait to be dialled, and how many are being dialled.
   std::deque<OwnerId> dial_queue;
@@ -46,6 +45,7 @@ class Peer final : private LinkOwner {
   void on_link_readable() noexcept override;
   void on_link_writable() noexcept override;
   bool finish_connecting();
+  std::string closing_words() const;
   void dispatch(const Event& event);
   void end(std::string reason);
   void arm();

@@ -94,6 +94,7 @@ class Relay final : private ConnectionOwner {
 
   Time next_deadline() const;
   void arm();
+  void log_step(std::string_view what) const;
   void log_conversation(std::string_view end) const;
   std::string fin_words() const;
 
