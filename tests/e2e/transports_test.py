@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+# sanitizers: yes
+"""Clients, links and backends over TCP with IPv4 and IPv6, Unix sockets by path and abstract ones."""
+
+import os
+import socket
+import stat
+import threading
+import unittest
+
+import pair
+import wire
+from pair import KINDS, KIB, MIB, PATTERN, scaled
+
+
+class Matrix(pair.Case):
+
+    def cross(self, client, link, backend):
+        """An echo with a half-close at the end, through one combination."""
+        size = scaled(4 * MIB)
+        server = self.backend(pair.echo, backend)
+        both = self.pair(server.url, client, link)
+        with both.connect() as peer:
+            sender = threading.Thread(target=lambda: peer.send_pattern(size).finish())
+            sender.start()
+            self.assertEqual(peer.read_to_end(), pair.Ending("fin", size, PATTERN.sha256(size)))
+            sender.join()
+        for daemon in both.both:
+            daemon.wait_conversation(end="client-fin/server-fin", up=str(size), down=str(size))
+
+
+def _matrix():
+    for client in KINDS:
+        for link in KINDS:
+            for backend in KINDS:
+                def test(self, kinds=(client, link, backend)):
+                    self.cross(*kinds)
+                setattr(Matrix, f"test_client_{client}_link_{link}_backend_{backend}", test)
+
+
+_matrix()
+
+
+class SocketFiles(pair.Case):
+
+    def mode(self, path):
+        return stat.S_IMODE(os.stat(path).st_mode)
+
+    def start(self, path, more="", **options):
+        return self.segment(f"[Files]\nbind=unix://{path}\nserver=builtin:echo\n{more}\n", **options)
+
+    def refused(self, path):
+        """Starts a daemon that cannot bind, and returns what it says."""
+        daemon = self.start(path, wait=False, name="second")
+        self.assertEqual(daemon.wait_exit(), 1)
+        return daemon.output()
+
+    def test_socket_file_has_mode_0660_by_default(self):
+        path = f"{self.folder}/s.sock"
+        self.start(path)
+        self.assertEqual(self.mode(path), 0o660)
+
+    def test_socket_mode_of_a_service_beats_that_of_the_daemon(self):
+        one, two = f"{self.folder}/1.sock", f"{self.folder}/2.sock"
+        self.segment(f"[Cloudbus]\nsocket_mode=0600\n[One]\nbind=unix://{one}\nserver=builtin:echo\n"
+                     f"[Two]\nbind=unix://{two}\nserver=builtin:echo\nsocket_mode=0666\n")
+        self.assertEqual((self.mode(one), self.mode(two)), (0o600, 0o666))
+
+    def test_socket_mode_does_not_depend_on_the_umask(self):
+        path = f"{self.folder}/s.sock"
+        old = os.umask(0o177)
+        try:
+            self.start(path, "socket_mode=0666")
+        finally:
+            os.umask(old)
+        self.assertEqual(self.mode(path), 0o666)
+
+    def test_socket_file_is_removed_at_exit(self):
+        path = f"{self.folder}/s.sock"
+        daemon = self.start(path)
+        self.assertTrue(os.path.exists(path))
+        daemon.stop()
+        self.assertFalse(os.path.exists(path))
+
+    def test_socket_file_that_somebody_replaced_is_not_removed_at_exit(self):
+        path = f"{self.folder}/s.sock"
+        daemon = self.start(path)
+        os.unlink(path)
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(path)
+            daemon.stop()
+            self.assertTrue(os.path.exists(path))
+
+    def test_stale_socket_file_of_a_killed_daemon_is_replaced(self):
+        path = f"{self.folder}/s.sock"
+        self.start(path).kill()
+        self.assertTrue(os.path.exists(path))
+        self.start(path, name="second")
+        self.keep(wire.RawPeer.dial(f"unix://{path}")).open(1)
+
+    def test_live_socket_is_refused_and_left_alone(self):
+        path = f"{self.folder}/s.sock"
+        first = self.start(path)
+        output = self.refused(path)
+        self.assertIn(path, output)
+        self.assertRegex(output, "(?i)in use")
+        self.assertTrue(first.alive)
+        self.keep(wire.RawPeer.dial(f"unix://{path}")).open(1)
+
+    def test_live_socket_with_a_full_backlog_is_refused_and_left_alone(self):
+        busy = pair.Swallowing("unix", self.folder)
+        self.keep(busy)
+        path = pair.socket_address(busy.url)[1]
+        inode = os.stat(path).st_ino
+        self.refused(path)
+        self.assertEqual(os.stat(path).st_ino, inode)
+
+    def test_regular_file_is_never_removed(self):
+        path = f"{self.folder}/precious"
+        with open(path, "w", encoding="ascii") as file:
+            file.write("keep me")
+        self.assertIn(path, self.refused(path))
+        with open(path, encoding="ascii") as file:
+            self.assertEqual(file.read(), "keep me")
+
+    def test_folder_and_fifo_and_symbolic_link_are_never_removed(self):
+        folder, fifo, link = (f"{self.folder}/{name}" for name in ("folder", "fifo", "link"))
+        os.mkdir(folder)
+        os.mkfifo(fifo)
+        os.symlink("/nonexistent/target", link)
+        for path in (folder, fifo, link):
+            self.refused(path)
+            self.assertTrue(os.path.lexists(path))
+
+    def test_missing_folder_is_an_error_and_is_not_made(self):
+        path = f"{self.folder}/absent/s.sock"
+        self.assertIn(path, self.refused(path))
+        self.assertFalse(os.path.exists(f"{self.folder}/absent"))
+
+    def test_port_in_use_is_an_error_with_file_and_line(self):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            daemon = self.segment(f"[Files]\nbind=tcp://127.0.0.1:{port}\nserver=builtin:echo\n", wait=False)
+            self.assertEqual(daemon.wait_exit(), 1)
+            self.assertIn(f"127.0.0.1:{port}", daemon.output())
+
+    def test_abstract_name_in_use_is_an_error(self):
+        name = f"unix:@{os.path.basename(self.folder)}"
+        first = self.segment(f"[Files]\nbind={name}\nserver=builtin:echo\n")
+        second = self.segment(f"[Files]\nbind={name}\nserver=builtin:echo\n", wait=False, name="second")
+        self.assertEqual(second.wait_exit(), 1)
+        self.assertIn(name, second.output())
+        self.assertTrue(first.alive)
+
+
+class Builtins(pair.Case):
+
+    def test_echo_gives_back_everything_and_ends_after_the_client(self):
+        size = scaled(16 * MIB)
+        both = self.pair("builtin:echo")
+        with both.connect() as client:
+            self.assertEqual(client.exchange(b"hello"), b"hello")
+            sender = threading.Thread(target=lambda: client.send_pattern(size).finish())
+            sender.start()
+            self.assertEqual(client.read_to_end(), pair.Ending("fin", size, PATTERN.sha256(size)))
+            sender.join()
+        for daemon in both.both:
+            line = daemon.wait_conversation(end="client-fin/server-fin")
+            self.assertEqual(line.fields["up"], str(size + 5))
+
+    def test_echo_holds_back_a_client_that_does_not_read(self):
+        both = self.pair("builtin:echo")
+        client = both.connect()
+        client.socket.setblocking(False)
+        sent = 0
+        block = bytes(64 * KIB)
+        quiet = 0
+        while quiet < 20 and sent < 256 * MIB:
+            try:
+                sent += client.socket.send(block)
+                quiet = 0
+            except BlockingIOError:
+                quiet += 1
+                pair.window(0.02)
+        self.assertLess(sent, 64 * MIB, "the client is held back")
+
+    def test_discard_takes_everything_and_says_nothing(self):
+        size = scaled(64 * MIB)
+        both = self.pair("builtin:discard")
+        with both.connect() as client:
+            client.send_pattern(size).finish()
+            self.assertEqual(client.read_to_end()[:2], ("fin", 0))
+        for daemon in both.both:
+            daemon.wait_conversation(end="client-fin/server-fin", up=str(size), down="0")
+
+    def test_client_reset_ends_a_builtin_too(self):
+        both = self.pair("builtin:echo")
+        client = both.connect()
+        client.exchange(b"hello")
+        client.reset()
+        for daemon in both.both:
+            daemon.wait_conversation(end="client-reset")
+
+
+class Binds(pair.Case):
+
+    def test_service_with_all_kinds_of_binds_at_once(self):
+        segment = self.segment("[Orders]\nserver=builtin:echo\n" + "".join(
+            f"bind={pair.bind_text(kind, self.folder, 'link')}\n" for kind in KINDS))
+        text = "".join(f"bind={pair.bind_text(kind, self.folder, 'client')}\n" for kind in KINDS)
+        controller = self.controller(f"[Orders]\n{text}server={segment.address('Orders', 3)}\n")
+        controller.wait_link()
+        self.links(controller, segment)
+        controller.base = controller.descriptors() - 1
+        for number in range(4):
+            with self.connect(controller.address("Orders", number)) as client:
+                self.assertEqual(client.exchange(b"hello"), b"hello")
+
+    def test_fourteen_services_have_fourteen_backends(self):
+        backends = [self.backend(lambda peer, n=n: peer.send(b"%d\n" % n).finish().read_to_end() and None)
+                    for n in range(14)]
+        segment = self.segment("[Cloudbus]\nbind=tcp://127.0.0.1:0\n" + "".join(
+            f"[S{n}]\nserver={backend.url}\n" for n, backend in enumerate(backends)))
+        address = segment.listening()[0].fields["address"]
+        controller = self.controller("".join(f"[S{n}]\nbind=tcp://127.0.0.1:0\nserver={address}\n"
+                                             for n in range(14)))
+        controller.wait_link()
+        self.links(controller, segment)
+        for n in range(14):
+            with self.connect(controller.address(f"S{n}")) as client:
+                self.assertEqual(client.read_line(), b"%d\n" % n)
+
+
+if __name__ == "__main__":
+    unittest.main()
