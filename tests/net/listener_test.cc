@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/net/listener.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <vector>
+
+#include "cloudbus/net/dialer.h"
+
+namespace cloudbus {
+namespace {
+
+class ListeningSocketTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/cloudbus-listener-XXXXXX";
+    folder_ = ::mkdtemp(name);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  Endpoint endpoint(const std::string& text) { return *parse_endpoint(text).endpoint; }
+  std::string path() const { return folder_ + "/s"; }
+  Endpoint unix_endpoint() { return endpoint("unix://" + path()); }
+
+  std::string folder_;
+};
+
+std::string error_of(const std::variant<ListeningSocket, std::string>& opened) {
+  auto* error = std::get_if<std::string>(&opened);
+  return error ? *error : "";
+}
+
+TEST_F(ListeningSocketTest, PortZeroBecomesTheKernelsChoice) {
+  auto opened = ListeningSocket::open(endpoint("tcp://127.0.0.1:0"), 0660);
+  ASSERT_EQ(error_of(opened), "");
+  EXPECT_NE(std::get<ListeningSocket>(opened).endpoint().address.port(), 0);
+}
+
+TEST_F(ListeningSocketTest, APortInUseIsAnError) {
+  auto first = ListeningSocket::open(endpoint("tcp://127.0.0.1:0"), 0660);
+  auto second = ListeningSocket::open(std::get<ListeningSocket>(first).endpoint(), 0660);
+  EXPECT_NE(error_of(second).find("in use"), std::string::npos) << error_of(second);
+}
+
+TEST_F(ListeningSocketTest, ASocketFileHasThePermissionsThatWereAskedFor) {
+  auto opened = ListeningSocket::open(unix_endpoint(), 0620);
+  ASSERT_EQ(error_of(opened), "");
+  struct stat info;
+  ASSERT_EQ(::stat(path().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0620u);
+}
+
+TEST_F(ListeningSocketTest, ItsFileGoesWithIt) {
+  { auto opened = ListeningSocket::open(unix_endpoint(), 0660); }
+  EXPECT_FALSE(std::filesystem::exists(path()));
+}
+
+TEST_F(ListeningSocketTest, AFileThatSomebodyElsePutThereStays) {
+  {
+    auto opened = ListeningSocket::open(unix_endpoint(), 0660);
+    ::unlink(path().c_str());
+    std::ofstream(path()) << "not ours";
+  }
+  EXPECT_TRUE(std::filesystem::exists(path()));
+}
+
+TEST_F(ListeningSocketTest, AStaleSocketFileIsReplaced) {
+  int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  Address address = unix_endpoint().address;
+  ASSERT_EQ(::bind(fd, address.data(), address.size()), 0);
+  ::close(fd);  // its file stays, as after a crash
+  EXPECT_EQ(error_of(ListeningSocket::open(unix_endpoint(), 0660)), "");
+}
+
+TEST_F(ListeningSocketTest, ALiveSocketIsAnError) {
+  auto first = ListeningSocket::open(unix_endpoint(), 0660);
+  auto second = ListeningSocket::open(unix_endpoint(), 0660);
+  EXPECT_NE(error_of(second).find("in use"), std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists(path()));
+}
+
+TEST_F(ListeningSocketTest, AFileThatIsNoSocketIsLeftAlone) {
+  std::ofstream(path()) << "precious";
+  auto opened = ListeningSocket::open(unix_endpoint(), 0660);
+  EXPECT_NE(error_of(opened).find("no socket"), std::string::npos);
+  EXPECT_TRUE(std::filesystem::is_regular_file(path()));
+}
+
+TEST_F(ListeningSocketTest, AMissingFolderIsAnError) {
+  auto opened = ListeningSocket::open(endpoint("unix://" + folder_ + "/none/s"), 0660);
+  EXPECT_NE(error_of(opened).find("No such file"), std::string::npos);
+}
+
+TEST_F(ListeningSocketTest, AListenerPausesWhenDescriptorsRunOutAndGoesOnLater) {
+  Loop loop;
+  auto opened = ListeningSocket::open(endpoint("tcp://127.0.0.1:0"), 0660);
+  ASSERT_EQ(error_of(opened), "");
+  Address address = std::get<ListeningSocket>(opened).endpoint().address;
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  int client = dial(address).fd;
+  rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(client);  // every new descriptor would be at least this one
+  int accepted = -1, pauses = 0;
+  Listener listener(
+      loop, std::get<ListeningSocket>(std::move(opened)), [&](int fd, const Address&) { accepted = fd; },
+      [&](int error) {
+        EXPECT_EQ(error, EMFILE);
+        pauses++;
+        setrlimit(RLIMIT_NOFILE, &before);
+      });
+  setrlimit(RLIMIT_NOFILE, &none);
+  int turns = 0;
+  loop.run([&] {
+    turns++;
+    if (accepted >= 0) loop.stop();
+  });
+  EXPECT_EQ(pauses, 1);
+  EXPECT_LE(turns, 4) << "a paused listener must not spin";
+  ::close(accepted);
+  ::close(client);
+}
+
+}  // namespace
+}  // namespace cloudbus
