@@ -33,6 +33,7 @@ bool Builtin::write_kept() {
     }
     kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(result.bytes));
   }
+  kept_ = {};  // its memory too
   return true;
 }
 
@@ -44,7 +45,9 @@ void Builtin::read_some() {
     if (result.status == Io::Again) return;
     if (result.status != Io::Done) return close();
     if (kind_ == Endpoint::Kind::BuiltinDiscard) continue;
-    kept_.assign(buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(result.bytes));
+    part.iov_len = result.bytes;
+    IoResult echoed = connection_.write(&part, 1);
+    kept_.assign(buffer.begin() + static_cast<std::ptrdiff_t>(echoed.bytes), buffer.begin() + static_cast<std::ptrdiff_t>(result.bytes));
     if (!write_kept()) return;
   }
 }

@@ -3,11 +3,17 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "cloudbus/app/log.h"
 #include "cloudbus/net/dialer.h"
 
 namespace cloudbus {
+namespace {
+
+constexpr Duration kLongEnough = std::chrono::seconds(2);  // a link that lived so long was a good one
+
+}  // namespace
 
 Controller::Controller(Worker& worker) : worker_(worker) {
   for (const ServiceConfig& service : worker.config().services) {
@@ -76,6 +82,10 @@ void Controller::dial(Pool& pool, Slot& slot) {
 // Returns how long it waits.
 Duration Controller::dial_again(Slot& slot) {
   slot.peer = 0;
+  if (worker_.now() - std::exchange(slot.up_since, Time::max()) > kLongEnough) {
+    slot.backoff.reset();
+    slot.last_error.clear();
+  }
   Duration wait = slot.backoff.next(worker_.random());
   worker_.timers().set(slot.key, worker_.now() + wait, slot.armed);
   return wait;
@@ -103,8 +113,7 @@ void Controller::on_timer(Timers::Key key) {
 
 void Controller::on_peer_ready(Peer& peer) {
   auto [pool, slot] = slot_by_peer_.at(peer.id());
-  slot->backoff.reset();
-  slot->last_error.clear();
+  slot->up_since = worker_.now();
   log_line(LogLevel::Info, "link", "up", {{"segment", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
   serve_waiting(*pool);
 }

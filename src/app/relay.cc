@@ -21,7 +21,7 @@ constexpr std::uint32_t kLargeRead = Output::kMaxFill;
 constexpr int kMostParts = 64;
 constexpr Duration kResetPoll = std::chrono::milliseconds(5);    // until the kernel has delivered what is before a reset
 constexpr Duration kResetPatience = std::chrono::seconds(30);    // for a peer that takes nothing before a reset
-constexpr Duration kDialAgain = std::chrono::milliseconds(20);   // out of descriptors, or a Unix backend with a full queue
+constexpr Duration kDialAgain = std::chrono::milliseconds(20);   // a Unix backend whose queue is full
 
 }  // namespace
 
@@ -86,9 +86,9 @@ void Relay::on_accepted() {
   arm();
 }
 
-void Relay::dial() {
+bool Relay::dial() {
   Peer* peer = worker_.find_peer(peer_);
-  if (!peer) return;
+  if (!peer) return true;
   if (stage_ == Stage::Queued) {
     stage_ = Stage::Dialing;
     peer->dialing++;
@@ -99,15 +99,17 @@ void Relay::dial() {
   connection_.start(worker_.loop(), dialled.fd, service_.server.address.is_unix(), *this);
   if (dialled.connected) connected();
   write_pending();  // often it is connected by now: this spares a turn
+  return true;
 }
 
-void Relay::start_builtin() {
+bool Relay::start_builtin() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) return dial_failed(errno);
   worker_.add_builtin(service_.server.kind, ends[1]);
   connection_.start(worker_.loop(), ends[0], true, *this);
   connected();
   write_pending();
+  return true;
 }
 
 void Relay::leave_dialing() {
@@ -126,14 +128,23 @@ void Relay::connected() {
   arm();
 }
 
-void Relay::dial_failed(int error) {
+// False when it is to be tried again, by the one who called dial().
+bool Relay::dial_failed(int error) {
   connection_.close();
-  bool later = is_out_of_descriptors(error) || (error == EAGAIN && service_.server.address.is_unix());
   dial_error_ = error;
-  if (later) return arm();  // on_deadline() tries again
+  if (is_out_of_descriptors(error)) {
+    leave_dialing();
+    stage_ = Stage::Queued;
+    return false;
+  }
+  if (error == EAGAIN && service_.server.address.is_unix()) {  // its queue is full; on_deadline() tries again
+    arm();
+    return true;
+  }
   log_line(LogLevel::Warning, service_.name, "cannot connect to the server",
            {{"server", service_.server.to_string()}, {"error", std::strerror(error)}, {"id", to_string(conversation_)}});
   abort(StreamCode::ConnectFailed);
+  return true;
 }
 
 // --- From the socket to the stream -------------------------------------------------------------------------------
@@ -142,7 +153,10 @@ void Relay::on_ready(Ready ready) noexcept {
   if (stage_ == Stage::Closed) return;
   ending_ |= ready.ending;
   if (stage_ == Stage::Dialing) {
-    if (int error = connection_.take_error()) return dial_failed(error);
+    if (int error = connection_.take_error()) {
+      dial_failed(error);
+      return;
+    }
     if (!ready.writable) return;
     connected();
   }
@@ -287,7 +301,10 @@ void Relay::drop_pending() {
 }
 
 void Relay::on_write_failed(Io status) {
-  if (stage_ == Stage::Dialing) return dial_failed(connection_.take_error());
+  if (stage_ == Stage::Dialing) {
+    dial_failed(connection_.take_error());
+    return;
+  }
   drop_pending();
   if (reset_pending_) return close_with(end_code_);
   Session* carrier = session();

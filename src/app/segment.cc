@@ -8,6 +8,7 @@ namespace {
 
 constexpr int kDialsPerTurn = 32;  // doc/protocol.md, section 7, for each session
 constexpr int kMostDialling = 256;
+constexpr Duration kDialPause = std::chrono::milliseconds(100);  // when descriptors ran out
 
 bool is_fault_of_peer(LinkCode code) {
   switch (code) {
@@ -28,7 +29,7 @@ bool is_fault_of_peer(LinkCode code) {
 
 }  // namespace
 
-Segment::Segment(Worker& worker) : worker_(worker) {
+Segment::Segment(Worker& worker) : worker_(worker), pause_key_(worker.new_id()) {
   for (const ServiceConfig& service : worker.config().services) services_[service.name] = &service;
 }
 
@@ -67,8 +68,19 @@ void Segment::on_opened(Peer& peer, const Event& event) {
   worker_.add_relay(std::move(relay));
 }
 
+// Out of descriptors: tried again when one may have come back.
+void Segment::pause_dialling() {
+  pause_until_ = worker_.now() + kDialPause;
+  worker_.timers().set(pause_key_, pause_until_, pause_armed_);
+}
+
+void Segment::on_timer(Timers::Key key) {
+  if (key == pause_key_) pause_armed_ = Time::max();  // on_turn_end() comes next
+}
+
 void Segment::on_turn_end() {
   if (draining_) close_drained();
+  if (worker_.now() < pause_until_) return;
   for (std::size_t left = dial_peers_.size(); left > 0; left--) {
     PeerId id = dial_peers_.front();
     dial_peers_.pop_front();
@@ -77,6 +89,7 @@ void Segment::on_turn_end() {
     dial_some(*peer);
     if (peer->dial_queue.empty()) continue;
     dial_peers_.push_back(id);
+    if (worker_.now() < pause_until_) return;
     if (peer->dialing < kMostDialling) worker_.loop().go_on();  // otherwise the end of a dial is awaited
   }
 }
@@ -94,8 +107,10 @@ void Segment::dial_some(Peer& peer) {
     Relay* relay = worker_.find_relay(peer.dial_queue.front());
     peer.dial_queue.pop_front();
     if (!relay || !relay->is_waiting()) continue;  // reset in the meantime
-    relay->dial();
     dials++;
+    if (relay->dial()) continue;
+    peer.dial_queue.push_front(relay->id());
+    return pause_dialling();
   }
 }
 

@@ -165,9 +165,12 @@ std::variant<OpenRequest, LinkError> decode_open(Bytes payload) {
 }
 
 std::optional<LinkError> fields_error(Bytes fields) {
+  std::vector<std::uint16_t> seen;
   while (!fields.empty()) {
     auto field = take_field(fields);
     if (!field) return frame_error("a field does not fit its frame");
+    if (std::ranges::find(seen, field->number) != seen.end()) return frame_error("a field appears twice");
+    seen.push_back(field->number);
     if (field->critical)
       return LinkError{LinkCode::Unsupported, fmt::format("unknown critical field {}", field->number)};
   }

@@ -51,7 +51,9 @@ const Stream* Session::find(StreamId stream) const {
   return found == streams_.end() ? nullptr : &found->second;
 }
 
+// Null for all of them once the session is over: nothing stands behind CLOSE.
 Stream* Session::find_live(StreamId id) {
+  if (state_ == State::Closed) return nullptr;
   auto found = streams_.find(id);
   return found == streams_.end() ? nullptr : &found->second;
 }
@@ -185,7 +187,8 @@ void Session::drain(Time now) {
 
 void Session::close(LinkCode code, std::string reason) {
   if (state_ == State::Closed) return;
-  bool silent = state_ == State::Preface && !greeted_ && code != LinkCode::WrongRole && code != LinkCode::Version;
+  // Who has not shown a preface learns nothing.
+  bool silent = state_ == State::Preface && code != LinkCode::WrongRole && code != LinkCode::Version;
   closed_ = {{code, std::move(reason)}, false};
   state_ = State::Closed;
   if (silent) return;
@@ -219,7 +222,9 @@ Time Session::next_deadline() const {
     case State::Preface:
     case State::Hello: return started_ + limits_.handshake;
     case State::Ready:
-      if (ping_pending_ && last_received_ <= ping_sent_) return ping_sent_ + limits_.ping_timeout;
+      // A ping that only measures does not shorten the time that a silent peer has.
+      if (ping_pending_ && last_received_ <= ping_sent_)
+        return std::max(ping_sent_, last_received_ + limits_.ping_after) + limits_.ping_timeout;
       return last_received_ + limits_.ping_after;
     case State::Closed: break;
   }

@@ -93,6 +93,8 @@ std::optional<Event> Session::on_header(Time now) {
   bool first = state_ == State::Hello;
   if (first != (header_.type == FrameType::Hello) && header_.type != FrameType::Close)
     return fail(LinkCode::ProtocolError, first ? "the first frame is not HELLO" : "a second HELLO");
+  if (output_.size() > limits_.max_unwritten && header_.type != FrameType::Close)
+    return fail(LinkCode::Flood, "the peer asks for answers and reads none");
   in_frame_ = true;
   if (is_reliable(header_.type)) position_received_ += kHeaderSize;
   if (header_.stream != 0 && header_.type != FrameType::Open && !was_opened(header_.stream))
@@ -257,22 +259,26 @@ std::optional<Event> Session::on_ping(Bytes payload, Time now) {
   auto value = load<std::uint64_t>(payload.data());
   if (!(header_.flags & kReply)) {
     if (!pings_.take(now)) return fail(LinkCode::Flood, "too many pings");
-    if (output_.size() > limits_.max_unwritten) return fail(LinkCode::Flood, "the peer asks for answers and reads none");
     store(append(FrameType::Ping, 0, 8, kReply), value);
     return std::nullopt;
   }
   if (!ping_pending_ || value != ping_value_) return idle_frame(now);
   ping_pending_ = false;
   Duration sample = std::max(now - ping_sent_, kLeastRoundTrip);
-  if (round_trip_ == Duration{0} || sample <= round_trip_ || now - round_trip_at_ > kRoundTripAge) {
-    round_trip_ = sample;
-    round_trip_at_ = now;
-  }
+  measured(sample, now);
   if (drain_ == Drain::Asked) {
     drain_ = Drain::Done;
     store(append(FrameType::GoAway, 0, 8), last_stream_);
   }
   return std::nullopt;
+}
+
+// Keeps the samples that are smaller than all later ones: the first of them is the smallest.
+void Session::measured(Duration sample, Time now) {
+  while (!round_trips_.empty() && round_trips_.back().took >= sample) round_trips_.pop_back();
+  round_trips_.push_back({now, sample});
+  while (now - round_trips_.front().at > kRoundTripAge) round_trips_.pop_front();
+  round_trip_ = round_trips_.front().took;
 }
 
 std::optional<Event> Session::on_go_away(Bytes payload, Time now) {

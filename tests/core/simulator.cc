@@ -648,6 +648,8 @@ class Simulation {
             stream->credit());
     std::size_t asked = random_.size(turn->bytes);
     Output::Room room = session(e).reserve(*turn, asked);
+    require(room.size > 0 && room.size <= asked, "room for {} bytes instead of {}", room.size, asked);
+    asked = room.size;
     std::size_t filled = std::min<std::size_t>(side->ready, random_.chance(50) ? asked : random_.size(asked));
     std::uint64_t key = conversations_[turn->owner - owner_of(e, 0)].key + static_cast<unsigned>(1 - e);
     std::size_t done = 0;

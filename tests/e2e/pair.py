@@ -793,6 +793,10 @@ class Case(unittest.TestCase):
     # -- starting things
 
     def daemon(self, role, text, name=None, wait=True, **more):
+        name = name or role
+        names = {daemon.name for daemon in self.daemons}
+        if name in names:
+            name = f"{name}-{len(self.daemons)}"
         daemon = Daemon(role, text, self.folder, name, **more)
         self.daemons.append(daemon)
         return daemon.start(wait)

@@ -188,8 +188,11 @@ class RawPeer:
 
     def wait(self, kind, stream=None):
         """The next frame of a type; pings are answered on the way."""
+        end = time.monotonic() + pair.DEADLINE * pair.PATIENCE
         while True:
             received = self.next()
+            if time.monotonic() > end:
+                raise AssertionError(f"no {NAMES[kind]} came; seen {self.seen[-5:]}")
             if received is None:
                 raise AssertionError(f"the link ended ({self.ended}) before {NAMES[kind]}; seen {self.seen[-5:]}")
             if received.type == kind and stream in (None, received.stream):

@@ -36,8 +36,8 @@ class Relay final : private ConnectionOwner {
 
   // Controller: opens the stream on a session that takes it.
   void open_on(Peer& peer);
-  // Segment: starts to connect to the backend.
-  void dial();
+  // Segment: starts to connect to the backend. False when there is no descriptor for it: it waits on.
+  bool dial();
 
   // --- What the peer says ---
   void on_accepted();
@@ -73,9 +73,9 @@ class Relay final : private ConnectionOwner {
   Side far_side() const { return is_controller() ? Side::Server : Side::Client; }
   StreamCode near_reset() const { return is_controller() ? StreamCode::ClientReset : StreamCode::ServerReset; }
 
-  void start_builtin();
+  bool start_builtin();
   void connected();
-  void dial_failed(int error);
+  bool dial_failed(int error);
   void leave_dialing();
 
   void read_ended();

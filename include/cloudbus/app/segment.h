@@ -22,6 +22,7 @@ class Segment final : public RoleLogic {
   void on_peer_ready(Peer& peer) override;
   void on_opened(Peer& peer, const Event& event) override;
   void on_peer_gone(Peer& peer) override;
+  void on_timer(Timers::Key key) override;
   void on_turn_end() override;
   void on_drain() override;
   bool is_drained() const override { return peers_ == 0; }
@@ -29,11 +30,14 @@ class Segment final : public RoleLogic {
  private:
   const ServiceConfig* find_service(const Peer& peer, const std::string& name) const;
   void dial_some(Peer& peer);
+  void pause_dialling();
   void close_drained();
 
   Worker& worker_;
   std::unordered_map<std::string_view, const ServiceConfig*> services_;
   std::deque<PeerId> dial_peers_;  // those with streams that wait to be dialled
+  Timers::Key pause_key_;
+  Time pause_until_{}, pause_armed_ = Time::max();
   std::size_t peers_ = 0;
   bool draining_ = false;
 };

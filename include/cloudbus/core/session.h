@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -168,6 +169,7 @@ class Session {
 
   std::byte* append(FrameType type, StreamId stream, std::size_t length, std::uint8_t flags = 0);
   void ping(Time now);
+  void measured(Duration sample, Time now);
   void grant_streams();
   void schedule(StreamId id, Stream& stream);
   bool was_opened(StreamId id) const;
@@ -208,7 +210,11 @@ class Session {
   Time ping_sent_{};          // of the last ping
   bool ping_pending_ = false;  // no reply to it yet
   std::uint64_t ping_value_ = 0;
-  Time round_trip_at_{};
+  struct RoundTrip {
+    Time at;
+    Duration took;
+  };
+  std::deque<RoundTrip> round_trips_;  // of the last 10 s
   Duration round_trip_{0};
 };
 
