@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/core/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include "cloudbus/core/output.h"
+
+namespace cloudbus {
+namespace {
+
+TEST(Scheduler, AnEmptyOneHasNoTurn) {
+  Scheduler scheduler;
+  EXPECT_TRUE(scheduler.empty());
+  EXPECT_FALSE(scheduler.next());
+}
+
+TEST(Scheduler, OneAloneMayFillEverything) {
+  Scheduler scheduler;
+  scheduler.start(1);
+  auto turn = scheduler.next();
+  ASSERT_TRUE(turn);
+  EXPECT_EQ(turn->stream, 1u);
+  EXPECT_EQ(turn->bytes, Output::kMaxFill);
+  EXPECT_TRUE(scheduler.empty());
+}
+
+TEST(Scheduler, TheBusyOnesTakeTurnsOfBoundedSize) {
+  Scheduler scheduler;
+  for (StreamId stream : {1, 2, 3}) scheduler.go_on(stream);
+  for (StreamId expected : {1, 2, 3, 1, 2, 3}) {
+    auto turn = scheduler.next();
+    EXPECT_EQ(turn->stream, expected);
+    EXPECT_EQ(turn->bytes, Scheduler::kTurn);
+    scheduler.go_on(turn->stream);
+  }
+}
+
+TEST(Scheduler, AQuietOneGoesBeforeTheBusyOnceAndWithFewBytes) {
+  Scheduler scheduler;
+  scheduler.go_on(1);
+  scheduler.go_on(2);
+  scheduler.start(3);
+  auto turn = scheduler.next();
+  EXPECT_EQ(turn->stream, 3u);
+  EXPECT_EQ(turn->bytes, Scheduler::kFirstTurn);
+  scheduler.go_on(3);  // it has more: now it is one of the busy
+  for (StreamId expected : {1, 2, 3}) EXPECT_EQ(scheduler.next()->stream, expected);
+}
+
+TEST(Scheduler, QuietOnesKeepTheirOrder) {
+  Scheduler scheduler;
+  for (StreamId stream : {5, 4, 6}) scheduler.start(stream);
+  for (StreamId expected : {5, 4, 6}) EXPECT_EQ(scheduler.next()->stream, expected);
+}
+
+}  // namespace
+}  // namespace cloudbus
