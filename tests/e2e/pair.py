@@ -34,8 +34,8 @@ DEADLINE = 30
 KINDS = ("tcp4", "tcp6", "unix", "abstract")
 KIB = 1024
 MIB = 1024 * 1024
-REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer",
-           "ThreadSanitizer: reported", "Assertion `", "terminate called")
+REPORTS = re.compile("ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer|"
+                     "ThreadSanitizer: reported|Assertion `|terminate called")
 
 
 def scaled(size, divisor=16):
@@ -875,7 +875,7 @@ class Case(unittest.TestCase):
             if isinstance(backend, Backend):
                 problems += backend.failures
         for daemon in self.daemons:
-            found = [line for line in daemon.lines if any(report in line for report in REPORTS)]
+            found = [line for line in daemon.lines if REPORTS.search(line)]
             if found:
                 problems.append(f"{daemon.name}: {found[0]}\n{daemon.output(100)}")
         if problems:
