@@ -144,7 +144,7 @@ defaults
 
     @staticmethod
     def version(_):
-        return first_line(program("haproxy"), "-v") + ", TCP mode, nbthread 1, not logging"
+        return first_line(program("haproxy"), "-v").split(" - ")[0] + ", TCP mode, nbthread 1, not logging"
 
     def launch(self, servers):
         links = self.links(servers)

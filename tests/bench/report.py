@@ -70,7 +70,7 @@ BEGIN, END = "<!-- compare: begin -->", "<!-- compare: end -->"
 
 def summary(report):
     """What was compared, in a few lines of Markdown, and the table."""
-    machine = "{cores} cores ({processor}), {system}, kernel {kernel}".format(**report["machine"])
+    machine = "{cores} cores, {system}, kernel {kernel}".format(**report["machine"])
     others = ", ".join(f"{name} ({text})" for name, text in report["versions"].items() if name in report["pairs"])
     return (f"Machine: {machine}.\nCompared: {others}.\n{report['rounds']} rounds of {report['seconds']} s, clients over "
             f"{report['client']}, links over {report['link']}.\n\n{render(report, True)}")
