@@ -96,6 +96,7 @@ bool Peer::flush() {
       session_.fill_done(turn->stream, 0, false);
   }
   link_->write(session_.output());
+  session_.on_written(worker_.now());
   if (session_.is_closed()) end(closing_words());
   if (link_->status() == Link::Status::Broken) end(std::strerror(link_->error()));
   arm();

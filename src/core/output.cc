@@ -98,6 +98,7 @@ int Output::gather(iovec* out, int most) const {
 
 void Output::consume(std::size_t bytes) {
   size_ -= bytes;
+  taken_ += bytes;
   while (bytes > 0) {
     Slice& first = slices_.front();
     std::size_t taken = std::min(bytes, first.size);

@@ -203,8 +203,16 @@ void Session::close(LinkCode code, std::string reason) {
 
 void Session::ping(Time now) {
   store(append(FrameType::Ping, 0, 8), ++ping_value_);
-  ping_sent_ = now;
+  ping_sent_ = ping_moved_ = now;
+  ping_end_ = output_.taken() + output_.size();
+  taken_before_ = output_.taken();
   ping_pending_ = true;
+}
+
+void Session::on_written(Time now) {
+  if (!ping_pending_ || taken_before_ >= ping_end_ || output_.taken() == taken_before_) return;
+  taken_before_ = output_.taken();
+  ping_moved_ = now;
 }
 
 void Session::on_time(Time now) {
@@ -224,7 +232,7 @@ Time Session::next_deadline() const {
     case State::Ready:
       // A ping that only measures does not shorten the time that a silent peer has.
       if (ping_pending_ && last_received_ <= ping_sent_)
-        return std::max(ping_sent_, last_received_ + limits_.ping_after) + limits_.ping_timeout;
+        return std::max(ping_moved_, last_received_ + limits_.ping_after) + limits_.ping_timeout;
       return last_received_ + limits_.ping_after;
     case State::Closed: break;
   }

@@ -95,6 +95,7 @@ class Output {
 
   bool empty() const { return size_ == 0; }
   std::size_t size() const { return size_; }
+  std::uint64_t taken() const { return taken_; }  // bytes consumed since the start
 
   // Appends `size` bytes (to a header and kMaxControl) and returns where they go.
   std::byte* append(std::size_t size);
@@ -124,6 +125,7 @@ class Output {
   SlabRef current_;
   std::deque<Slice> slices_;
   std::size_t size_ = 0;
+  std::uint64_t taken_ = 0;
 };
 
 }  // namespace cloudbus

@@ -120,6 +120,9 @@ class Session {
   // Ends the session with CLOSE.
   void close(LinkCode code, std::string reason);
 
+  // Some of the output was consumed: the answer to a ping is awaited from when the ping itself was taken.
+  void on_written(Time now);
+
   // Pings, and finds a silent peer. May end the session: look at is_closed().
   void on_time(Time now);
   Time next_deadline() const;
@@ -210,6 +213,9 @@ class Session {
   Time ping_sent_{};          // of the last ping
   bool ping_pending_ = false;  // no reply to it yet
   std::uint64_t ping_value_ = 0;
+  std::uint64_t ping_end_ = 0;      // Output::taken() once the ping has been taken
+  std::uint64_t taken_before_ = 0;  // Output::taken() when it was looked at last
+  Time ping_moved_{};               // when the ping, or what stands before it, was taken last
   struct RoundTrip {
     Time at;
     Duration took;
