@@ -19,7 +19,7 @@ namespace {
 constexpr std::uint32_t kSmallRead = 16 * 1024;
 constexpr std::uint32_t kLargeRead = Output::kMaxFill;
 constexpr int kMostParts = 64;
-constexpr Duration kResetPoll = std::chrono::milliseconds(5);    // until the kernel has delivered what is before a reset
+constexpr Duration kResetPoll = std::chrono::milliseconds(5);    // first look whether what is before a reset was delivered
 constexpr Duration kResetPatience = std::chrono::seconds(30);    // for a peer that takes nothing before a reset
 constexpr Duration kDialAgain = std::chrono::milliseconds(20);   // a Unix backend whose queue is full
 
@@ -112,6 +112,11 @@ bool Relay::start_builtin() {
   return true;
 }
 
+void Relay::wait_again() {
+  leave_dialing();
+  stage_ = Stage::Queued;
+}
+
 void Relay::leave_dialing() {
   Peer* peer = worker_.find_peer(peer_);
   if (!peer) return;
@@ -132,11 +137,7 @@ void Relay::connected() {
 bool Relay::dial_failed(int error) {
   connection_.close();
   dial_error_ = error;
-  if (is_out_of_descriptors(error)) {
-    leave_dialing();
-    stage_ = Stage::Queued;
-    return false;
-  }
+  if (is_out_of_descriptors(error)) return false;
   if (error == EAGAIN && service_.server.address.is_unix()) {  // its queue is full; on_deadline() tries again
     arm();
     return true;
@@ -433,7 +434,10 @@ Time Relay::next_deadline() const {
     }
     case Stage::Open: break;
   }
-  if (reset_pending_) return pending_.empty() ? worker_.now() + kResetPoll : last_activity_ + kResetPatience;
+  if (reset_pending_) {
+    Duration waited = worker_.now() - last_activity_;
+    return pending_.empty() ? worker_.now() + std::max(kResetPoll, waited / 4) : last_activity_ + kResetPatience;
+  }
   Time deadline = Time::max();
   if (service_.idle_timeout > Duration::zero()) deadline = last_activity_ + service_.idle_timeout;
   if ((read_done_ || fin_received_ || broken_) && service_.half_close_timeout > Duration::zero())

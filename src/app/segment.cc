@@ -109,6 +109,7 @@ void Segment::dial_some(Peer& peer) {
     if (!relay || !relay->is_waiting()) continue;  // reset in the meantime
     dials++;
     if (relay->dial()) continue;
+    relay->wait_again();
     peer.dial_queue.push_front(relay->id());
     return pause_dialling();
   }

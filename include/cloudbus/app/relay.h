@@ -36,8 +36,9 @@ class Relay final : private ConnectionOwner {
 
   // Controller: opens the stream on a session that takes it.
   void open_on(Peer& peer);
-  // Segment: starts to connect to the backend. False when there is no descriptor for it: it waits on.
+  // Segment: starts to connect to the backend. False when there is no descriptor for it: then wait_again().
   bool dial();
+  void wait_again();
 
   // --- What the peer says ---
   void on_accepted();
