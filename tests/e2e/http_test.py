@@ -156,8 +156,8 @@ class Http(pair.Case):
         both = self.pair(self.tcp)
         self.nginx.stop()
         result = pair.run(["curl", "--silent", "--show-error", f"{self.http(both.url)}/small"], check=False)
-        self.assertEqual(result.returncode, 56, result.stderr)
-        self.assertIn(b"reset", result.stderr)
+        # 7 if the reset comes before curl knows that it is connected.
+        self.assertIn(result.returncode, (7, 56), result.stderr)
 
 
 if __name__ == "__main__":
