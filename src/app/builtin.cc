@@ -47,7 +47,8 @@ void Builtin::read_some() {
     if (kind_ == Endpoint::Kind::BuiltinDiscard) continue;
     part.iov_len = result.bytes;
     IoResult echoed = connection_.write(&part, 1);
-    kept_.assign(buffer.begin() + static_cast<std::ptrdiff_t>(echoed.bytes), buffer.begin() + static_cast<std::ptrdiff_t>(result.bytes));
+    kept_.assign(buffer.begin() + static_cast<std::ptrdiff_t>(echoed.bytes),
+                 buffer.begin() + static_cast<std::ptrdiff_t>(result.bytes));
     if (!write_kept()) return;
   }
 }

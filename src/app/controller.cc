@@ -97,10 +97,7 @@ void Controller::dial_later(Pool& pool, Slot& slot, const std::string& error, bo
   auto level = was_up || error != slot.last_error ? LogLevel::Warning : LogLevel::Debug;
   slot.last_error = error;
   log_line(level, "link", was_up ? "lost" : "cannot be made",
-           {{"segment", pool.endpoint.to_string()},
-            {"reason", error},
-            {"streams", lost_streams},
-            {"retry", wait}});
+           {{"segment", pool.endpoint.to_string()}, {"reason", error}, {"streams", lost_streams}, {"retry", wait}});
 }
 
 void Controller::on_timer(Timers::Key key) {
@@ -114,7 +111,8 @@ void Controller::on_timer(Timers::Key key) {
 void Controller::on_peer_ready(Peer& peer) {
   auto [pool, slot] = slot_by_peer_.at(peer.id());
   slot->up_since = worker_.now();
-  log_line(LogLevel::Info, "link", "up", {{"segment", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
+  log_line(LogLevel::Info, "link", "up",
+           {{"segment", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
   serve_waiting(*pool);
 }
 

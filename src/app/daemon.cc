@@ -99,8 +99,9 @@ void Daemon::open(const BindConfig& bind, mode_t mode, const ServiceConfig* serv
     return;
   }
   auto on_accept = [this, service](int fd, const Address& peer) { serve(service, fd, peer); };
-  listeners_.push_back(std::make_unique<Listener>(workers_.front()->loop(), std::get<ListeningSocket>(std::move(opened)),
-                                                  on_accept, [this](int error) { log_pause(error); }));
+  listeners_.push_back(std::make_unique<Listener>(workers_.front()->loop(),
+                                                  std::get<ListeningSocket>(std::move(opened)), on_accept,
+                                                  [this](int error) { log_pause(error); }));
   log_line(LogLevel::Info, service ? service->name : subject(*config_), "listening",
            {{"address", listeners_.back()->endpoint().to_string()}});
 }
@@ -133,7 +134,8 @@ void Daemon::log_pause(int error) {
 void Daemon::log_start_up() const {
   DescriptorLimit limit = raise_descriptor_limit();
   if (limit.now < kFewDescriptors)
-    log_line(LogLevel::Warning, subject(*config_), "the limit of descriptors is low: each conversation takes one, one more with a builtin server",
+    log_line(LogLevel::Warning, subject(*config_),
+             "the limit of descriptors is low: each conversation takes one, one more with a builtin server",
              {{"limit", limit.now}});
   log_line(LogLevel::Info, subject(*config_), "ready",
            {{"services", config_->services.size()},
@@ -170,7 +172,8 @@ void Daemon::watch_signals() {
 void Daemon::on_signal(int signal, short, void* daemon) noexcept {
   auto* self = static_cast<Daemon*>(daemon);
   if (signal == SIGHUP)
-    log_line(LogLevel::Warning, subject(*self->config_), "this version cannot reload; start it again to read its file again", {});
+    log_line(LogLevel::Warning, subject(*self->config_),
+             "this version cannot reload; start it again to read its file again", {});
   else
     self->terminate();
 }
@@ -183,8 +186,7 @@ void Daemon::terminate() {
   terminating_ = true;
   notify_stopping();
   listeners_.clear();
-  log_line(LogLevel::Info, subject(*config_), "drains",
-           {{"timeout", config_->drain_timeout}});
+  log_line(LogLevel::Info, subject(*config_), "drains", {{"timeout", config_->drain_timeout}});
   undrained_ = workers_.size();
   Worker& first = *workers_.front();
   Time deadline = first.now() + config_->drain_timeout;

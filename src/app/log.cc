@@ -110,7 +110,8 @@ struct AsJson {
 std::string text_line(std::string_view subject, std::string_view message, std::initializer_list<Field> fields) {
   std::string line = escape_value(subject);
   if (!message.empty()) line.append(" ").append(message);
-  for (const Field& field : fields) line.append(" ").append(field.key).append("=").append(std::visit(AsText{}, field.value));
+  for (const Field& field : fields)
+    line.append(" ").append(field.key).append("=").append(std::visit(AsText{}, field.value));
   return line;
 }
 

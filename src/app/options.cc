@@ -63,33 +63,19 @@ OptionsResult parse_options(Role role, int argc, char** argv) {
   optind = 0;  // glibc: from the beginning, also in a second call
   for (int letter; (letter = getopt(argc, argv, "+:f:tTl:p:vVh")) != -1;) {
     switch (letter) {
-      case 'f':
-        options.file = optarg;
-        break;
-      case 't':
-        options.check = true;
-        break;
-      case 'T':
-        options.print = true;
-        break;
+      case 'f': options.file = optarg; break;
+      case 't': options.check = true; break;
+      case 'T': options.print = true; break;
       case 'l':
         options.log_level = parse_log_level(optarg);
         if (!options.log_level) return refuse(role, "there is no log level " + quoted(optarg));
         break;
-      case 'p':
-        options.pid_file = optarg;
-        break;
-      case 'v':
-        options.log_level = LogLevel::Debug;
-        break;
-      case 'V':
-        return show_version(role);
-      case 'h':
-        return show_help(role);
-      case ':':
-        return refuse(role, "the flag " + flag(optopt) + " needs a value");
-      default:
-        return refuse(role, "there is no flag " + flag(optopt));
+      case 'p': options.pid_file = optarg; break;
+      case 'v': options.log_level = LogLevel::Debug; break;
+      case 'V': return show_version(role);
+      case 'h': return show_help(role);
+      case ':': return refuse(role, "the flag " + flag(optopt) + " needs a value");
+      default: return refuse(role, "there is no flag " + flag(optopt));
     }
   }
   if (optind < argc) return refuse(role, quoted(argv[optind]) + " is not a flag");

@@ -14,7 +14,8 @@ constexpr std::size_t kMostUnwritten = 1024 * 1024;  // doc/protocol.md, section
 
 }  // namespace
 
-Peer::Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::string name, const ServiceConfig* service)
+Peer::Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::string name,
+           const ServiceConfig* service)
     : worker_(worker),
       id_(id),
       name_(std::move(name)),
@@ -57,9 +58,7 @@ void Peer::dispatch(const Event& event) {
   worker_.flush_run();
   Relay* relay = worker_.find_relay(event.owner);
   switch (event.kind) {
-    case EventKind::Ready:
-      was_ready_ = true;
-      return worker_.role().on_peer_ready(*this);
+    case EventKind::Ready: was_ready_ = true; return worker_.role().on_peer_ready(*this);
     case EventKind::Opened: return worker_.role().on_opened(*this, event);
     case EventKind::Accepted:
       if (relay) relay->on_accepted();

@@ -19,9 +19,10 @@ namespace {
 constexpr std::uint32_t kSmallRead = 16 * 1024;
 constexpr std::uint32_t kLargeRead = Output::kMaxFill;
 constexpr int kMostParts = 64;
-constexpr Duration kResetPoll = std::chrono::milliseconds(5);    // first look whether what is before a reset was delivered
-constexpr Duration kResetPatience = std::chrono::seconds(30);    // for a peer that takes nothing before a reset
-constexpr Duration kDialAgain = std::chrono::milliseconds(20);   // a Unix backend whose queue is full
+constexpr Duration kResetPoll =
+    std::chrono::milliseconds(5);  // first look whether what is before a reset was delivered
+constexpr Duration kResetPatience = std::chrono::seconds(30);   // for a peer that takes nothing before a reset
+constexpr Duration kDialAgain = std::chrono::milliseconds(20);  // a Unix backend whose queue is full
 
 }  // namespace
 
@@ -142,8 +143,9 @@ bool Relay::dial_failed(int error) {
     arm();
     return true;
   }
-  log_line(LogLevel::Warning, service_.name, "cannot connect to the server",
-           {{"server", service_.server.to_string()}, {"error", std::strerror(error)}, {"id", to_string(conversation_)}});
+  log_line(
+      LogLevel::Warning, service_.name, "cannot connect to the server",
+      {{"server", service_.server.to_string()}, {"error", std::strerror(error)}, {"id", to_string(conversation_)}});
   abort(StreamCode::ConnectFailed);
   return true;
 }
@@ -214,8 +216,10 @@ bool Relay::look_behind(Time now) {
 
 // A controller's `server` that points at another controller's `bind` is a mistake that shows here only.
 void Relay::note_first_bytes(const iovec& part, std::size_t bytes) const {
-  if (!is_controller() || bytes < kMagic.size() || std::memcmp(part.iov_base, kMagic.data(), kMagic.size()) != 0) return;
-  log_line(LogLevel::Warning, service_.name, "this client speaks the protocol of links; is it a controller that was pointed at a controller?",
+  if (!is_controller() || bytes < kMagic.size() || std::memcmp(part.iov_base, kMagic.data(), kMagic.size()) != 0)
+    return;
+  log_line(LogLevel::Warning, service_.name,
+           "this client speaks the protocol of links; is it a controller that was pointed at a controller?",
            {{"client", client_}, {"id", to_string(conversation_)}});
 }
 
@@ -243,7 +247,8 @@ void Relay::on_stopped(StreamCode code) {
 void Relay::on_data(iovec* parts, int count, std::size_t size) {
   if (stage_ == Stage::Closed) return;
   if (write_done_ || broken_) return discard(size);
-  bool direct = pending_.empty() && writable_ && (stage_ == Stage::Open || (stage_ == Stage::Dialing && connection_.is_open()));
+  bool direct =
+      pending_.empty() && writable_ && (stage_ == Stage::Open || (stage_ == Stage::Dialing && connection_.is_open()));
   if (direct) return write_now(parts, count, size);
   for (int i = 0; i < count; i++)
     pending_.push({static_cast<const std::byte*>(parts[i].iov_base), parts[i].iov_len}, worker_.budget());
@@ -263,7 +268,8 @@ void Relay::write_now(iovec* parts, int count, std::size_t size) {
   for (int i = 0; i < count; i++) {
     std::size_t taken = std::min(skip, parts[i].iov_len);
     skip -= taken;
-    pending_.push(Bytes(static_cast<const std::byte*>(parts[i].iov_base), parts[i].iov_len).subspan(taken), worker_.budget());
+    pending_.push(Bytes(static_cast<const std::byte*>(parts[i].iov_base), parts[i].iov_len).subspan(taken),
+                  worker_.budget());
   }
 }
 
@@ -408,16 +414,17 @@ void Relay::log_conversation(std::string_view end) const {
   if (!log_enabled(LogLevel::Info)) return;
   Field open{"open", "-"};
   if (opened_ != Time{}) open.value = opened_ - started_;
-  log_line(LogLevel::Info, service_.name, "",
-           {{"client", client_},
-            {"server", service_.server.is_builtin() ? service_.server.to_string() : service_.server.address.to_string()},
-            {"id", to_string(conversation_)},
-            {"mode", "one-to-one"},
-            open,
-            {"total", worker_.now() - started_},
-            {"up", is_controller() ? read_ : written_},
-            {"down", is_controller() ? written_ : read_},
-            {"end", std::string(end)}});
+  log_line(
+      LogLevel::Info, service_.name, "",
+      {{"client", client_},
+       {"server", service_.server.is_builtin() ? service_.server.to_string() : service_.server.address.to_string()},
+       {"id", to_string(conversation_)},
+       {"mode", "one-to-one"},
+       open,
+       {"total", worker_.now() - started_},
+       {"up", is_controller() ? read_ : written_},
+       {"down", is_controller() ? written_ : read_},
+       {"end", std::string(end)}});
 }
 
 // --- Time --------------------------------------------------------------------------------------------------------

@@ -39,7 +39,8 @@ void Segment::on_link(const ServiceConfig* service, int fd, const Address& addre
 }
 
 void Segment::on_peer_ready(Peer& peer) {
-  log_line(LogLevel::Info, "link", "up", {{"controller", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
+  log_line(LogLevel::Info, "link", "up",
+           {{"controller", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
   if (draining_) peer.session().drain(worker_.now());
 }
 
@@ -119,9 +120,7 @@ void Segment::on_peer_gone(Peer& peer) {
   peers_--;
   bool fault = is_fault_of_peer(peer.code()) || !peer.was_ready();
   log_line(fault ? LogLevel::Warning : LogLevel::Info, "link", peer.was_ready() ? "down" : "refused",
-           {{"controller", peer.name()},
-            {"reason", peer.reason()},
-            {"streams", peer.lost_streams()}});
+           {{"controller", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
 }
 
 void Segment::on_drain() {

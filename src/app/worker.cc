@@ -32,8 +32,8 @@ Hello Worker::hello() const { return {.boot_id = boot_id_, .software = "cloudbus
 // A stream may fill its window at once: with little memory the windows start smaller.
 SessionLimits Worker::session_limits() const {
   SessionLimits limits;
-  limits.initial_window = static_cast<std::uint32_t>(
-      std::clamp<std::uint64_t>(budget_.limit() / 2048, kMinWindow, limits.initial_window));
+  limits.initial_window =
+      static_cast<std::uint32_t>(std::clamp<std::uint64_t>(budget_.limit() / 2048, kMinWindow, limits.initial_window));
   return limits;
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/core/hello.h"
 
-#include <algorithm>
 #include <fmt/format.h>
 
+#include <algorithm>
 
 namespace cloudbus {
 namespace {
@@ -27,7 +27,8 @@ std::optional<Field> take_field(Bytes& rest) {
   auto number = load<std::uint16_t>(rest.data());
   auto length = load<std::uint16_t>(rest.data() + 2);
   if (length > rest.size() - kFieldHeader) return std::nullopt;
-  Field field{static_cast<std::uint16_t>(number & ~kCritical), (number & kCritical) != 0, rest.subspan(kFieldHeader, length)};
+  Field field{static_cast<std::uint16_t>(number & ~kCritical), (number & kCritical) != 0,
+              rest.subspan(kFieldHeader, length)};
   rest = rest.subspan(kFieldHeader + length);
   return field;
 }
@@ -92,8 +93,14 @@ std::optional<LinkError> take_into(Hello& hello, const Field& field) {
 }  // namespace
 
 std::array<std::byte, kPrefaceSize> encode(const Preface& preface) {
-  return {kMagic[0], kMagic[1], kMagic[2], kMagic[3], std::byte{preface.lowest}, std::byte{preface.highest},
-          static_cast<std::byte>(preface.role), std::byte{0}};
+  return {kMagic[0],
+          kMagic[1],
+          kMagic[2],
+          kMagic[3],
+          std::byte{preface.lowest},
+          std::byte{preface.highest},
+          static_cast<std::byte>(preface.role),
+          std::byte{0}};
 }
 
 std::optional<LinkError> preface_error(const std::byte* in, Role own_role) {

@@ -113,7 +113,8 @@ std::optional<Session::Turn> Session::next_turn() {
     if (!stream) continue;
     stream->queued = false;
     if (!stream->wants || stream->sending != Direction::Open || stream->credit() == 0) continue;
-    return Turn{turn->stream, stream->owner, static_cast<std::size_t>(std::min<std::uint64_t>(turn->bytes, stream->credit()))};
+    return Turn{turn->stream, stream->owner,
+                static_cast<std::size_t>(std::min<std::uint64_t>(turn->bytes, stream->credit()))};
   }
   return std::nullopt;
 }
@@ -171,7 +172,8 @@ void Session::release() {
 
 void Session::grant_streams() {
   std::uint64_t granted = streams_released_ + limits_.max_streams;
-  if (granted < max_streams_own_ + std::max<std::uint64_t>(1, limits_.max_streams / 4) || state_ != State::Ready) return;
+  if (granted < max_streams_own_ + std::max<std::uint64_t>(1, limits_.max_streams / 4) || state_ != State::Ready)
+    return;
   max_streams_own_ = granted;
   store(append(FrameType::MaxStreams, 0, 8), granted);
 }

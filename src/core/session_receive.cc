@@ -75,7 +75,8 @@ std::optional<Event> Session::receive_preface(Bytes& input) {
   std::size_t look = std::min(input.size(), kMagic.size() - std::min(partial_size_, kMagic.size()));
   if (!std::equal(input.begin(), input.begin() + look, kMagic.begin() + std::min(partial_size_, kMagic.size()))) {
     auto first = as_text(input.first(std::min<std::size_t>(input.size(), 16)));
-    return fail(LinkCode::ProtocolError, fmt::format("the peer does not speak this protocol; its first bytes: {}", first));
+    return fail(LinkCode::ProtocolError,
+                fmt::format("the peer does not speak this protocol; its first bytes: {}", first));
   }
   const std::byte* place = take(input, kPrefaceSize);
   if (!place) return std::nullopt;
@@ -87,9 +88,9 @@ std::optional<Event> Session::receive_preface(Bytes& input) {
 
 std::optional<Event> Session::on_header(Time now) {
   if (const char* error = header_error(header_))
-    return fail(LinkCode::FrameError, fmt::format("{}: type {}, flags {}, length {}, stream {}", error,
-                                                  static_cast<unsigned>(header_.type), header_.flags, header_.length,
-                                                  header_.stream));
+    return fail(LinkCode::FrameError,
+                fmt::format("{}: type {}, flags {}, length {}, stream {}", error, static_cast<unsigned>(header_.type),
+                            header_.flags, header_.length, header_.stream));
   bool first = state_ == State::Hello;
   if (first != (header_.type == FrameType::Hello) && header_.type != FrameType::Close)
     return fail(LinkCode::ProtocolError, first ? "the first frame is not HELLO" : "a second HELLO");
@@ -111,8 +112,8 @@ std::optional<Event> Session::on_data_header(Time now) {
   if (stream->receiving == Direction::Finished) return fail(LinkCode::ProtocolError, "DATA after FIN");
   if (role_ == Role::Controller && !stream->accepted) return fail(LinkCode::ProtocolError, "DATA before ACCEPT");
   if (!stream->window.admits(header_.length))
-    return fail(LinkCode::CreditError, fmt::format("stream {} is beyond its credit of {}", header_.stream,
-                                                   stream->window.limit()));
+    return fail(LinkCode::CreditError,
+                fmt::format("stream {} is beyond its credit of {}", header_.stream, stream->window.limit()));
   stream->window.receive(header_.length);
   return empty && !(header_.flags & kFin) ? idle_frame(now) : std::nullopt;
 }

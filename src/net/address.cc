@@ -129,44 +129,33 @@ std::string Address::path() const { return is_abstract() ? std::string() : std::
 std::string Address::to_string() const {
   char text[INET6_ADDRSTRLEN] = "";
   switch (family()) {
-    case AF_INET:
-      inet_ntop(AF_INET, &in_.sin_addr, text, sizeof text);
-      return text + (":" + std::to_string(port()));
+    case AF_INET: inet_ntop(AF_INET, &in_.sin_addr, text, sizeof text); return text + (":" + std::to_string(port()));
     case AF_INET6:
       inet_ntop(AF_INET6, &in6_.sin6_addr, text, sizeof text);
       return "[" + std::string(text) + "]:" + std::to_string(port());
-    case AF_UNIX:
-      return is_abstract() ? "unix:@" + std::string(name().substr(1)) : "unix:" + path();
-    default:
-      return "none";
+    case AF_UNIX: return is_abstract() ? "unix:@" + std::string(name().substr(1)) : "unix:" + path();
+    default: return "none";
   }
 }
 
 bool Address::operator==(const Address& other) const {
   if (family() != other.family()) return false;
   switch (family()) {
-    case AF_INET:
-      return in_.sin_port == other.in_.sin_port && in_.sin_addr.s_addr == other.in_.sin_addr.s_addr;
+    case AF_INET: return in_.sin_port == other.in_.sin_port && in_.sin_addr.s_addr == other.in_.sin_addr.s_addr;
     case AF_INET6:
       return in6_.sin6_port == other.in6_.sin6_port && in6_.sin6_scope_id == other.in6_.sin6_scope_id &&
              IN6_ARE_ADDR_EQUAL(&in6_.sin6_addr, &other.in6_.sin6_addr);
-    default:
-      return name() == other.name();
+    default: return name() == other.name();
   }
 }
 
 std::string Endpoint::to_string() const {
   switch (kind) {
-    case Kind::Tcp:
-      return "tcp://" + address.to_string();
-    case Kind::Unix:
-      return "unix://" + address.path();
-    case Kind::Abstract:
-      return address.to_string();
-    case Kind::BuiltinEcho:
-      return "builtin:echo";
-    case Kind::BuiltinDiscard:
-      return "builtin:discard";
+    case Kind::Tcp: return "tcp://" + address.to_string();
+    case Kind::Unix: return "unix://" + address.path();
+    case Kind::Abstract: return address.to_string();
+    case Kind::BuiltinEcho: return "builtin:echo";
+    case Kind::BuiltinDiscard: return "builtin:discard";
   }
   return {};
 }

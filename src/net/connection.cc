@@ -23,7 +23,8 @@ void Connection::start(Loop& loop, int fd, bool is_unix, ConnectionOwner& owner)
 }
 
 void Connection::on_event(int, short what, void* owner) noexcept {
-  static_cast<ConnectionOwner*>(owner)->on_ready({(what & (EV_READ | EV_CLOSED)) != 0, (what & EV_WRITE) != 0, (what & EV_CLOSED) != 0});
+  static_cast<ConnectionOwner*>(owner)->on_ready(
+      {(what & (EV_READ | EV_CLOSED)) != 0, (what & EV_WRITE) != 0, (what & EV_CLOSED) != 0});
 }
 
 IoResult Connection::read(iovec* parts, int count) {

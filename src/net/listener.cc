@@ -33,7 +33,8 @@ bool is_live(const Address& address) {
 std::optional<std::string> clear_path(const Address& address) {
   std::string path = address.path();
   struct stat info;
-  if (::lstat(path.c_str(), &info) != 0) return errno == ENOENT ? std::nullopt : std::optional(with_error("cannot look at the socket's path"));
+  if (::lstat(path.c_str(), &info) != 0)
+    return errno == ENOENT ? std::nullopt : std::optional(with_error("cannot look at the socket's path"));
   if (!S_ISSOCK(info.st_mode)) return "there is a file at this path that is no socket; it is left alone";
   if (is_live(address)) return "the socket is in use: another process listens at this path";
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return with_error("cannot remove the stale socket file");
@@ -59,7 +60,8 @@ std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint&
   int on = 1;
   if (!address.is_unix()) {
     ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    // Accepted sockets inherit these: no small answer waits for an acknowledgement, and no vanished host is kept for ever.
+    // Accepted sockets inherit these: no small answer waits for an acknowledgement, and no vanished host is kept for
+    // ever.
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     if (address.family() == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);

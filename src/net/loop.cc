@@ -45,7 +45,8 @@ Loop::~Loop() {
 }
 
 Time Loop::now() {
-  if (!std::exchange(now_is_fresh_, true)) now_ = std::chrono::time_point_cast<Duration>(std::chrono::steady_clock::now());
+  if (!std::exchange(now_is_fresh_, true))
+    now_ = std::chrono::time_point_cast<Duration>(std::chrono::steady_clock::now());
   return now_;
 }
 

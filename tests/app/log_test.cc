@@ -27,9 +27,9 @@ TEST(EscapeValue, ControlCharactersCannotForgeALine) {
 
 TEST(EscapeValue, BytesThatAreNoUtf8AreShownAsNumbers) {
   EXPECT_EQ(escape_value("\xff"), R"("\xFF")");
-  EXPECT_EQ(escape_value("\xc3"), R"("\xC3")");                  // cut off
-  EXPECT_EQ(escape_value("\xc0\xaf"), R"("\xC0\xAF")");          // overlong
-  EXPECT_EQ(escape_value("\xed\xa0\x80"), R"("\xED\xA0\x80")");  // a surrogate
+  EXPECT_EQ(escape_value("\xc3"), R"("\xC3")");                          // cut off
+  EXPECT_EQ(escape_value("\xc0\xaf"), R"("\xC0\xAF")");                  // overlong
+  EXPECT_EQ(escape_value("\xed\xa0\x80"), R"("\xED\xA0\x80")");          // a surrogate
   EXPECT_EQ(escape_value("\xf4\x90\x80\x80"), R"("\xF4\x90\x80\x80")");  // beyond U+10FFFF
   EXPECT_EQ(escape_value("\xf0\x9f\x9a\x8c"), "\xf0\x9f\x9a\x8c");
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The servers inside a segment: builtin:echo and builtin:discard. Each conversation is the other end of a socket pair, so that a
-// relay meets nothing unusual.
+// The servers inside a segment: builtin:echo and builtin:discard. Each conversation is the other end of a socket pair,
+// so that a relay meets nothing unusual.
 
 #include <cstddef>
 #include <functional>

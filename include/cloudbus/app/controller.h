@@ -42,7 +42,7 @@ class Controller final : public RoleLogic {
     Backoff backoff{std::chrono::milliseconds(100), std::chrono::seconds(5)};
     Time armed = Time::max();
     Time up_since = Time::max();  // of the link that is there
-    std::string last_error;  // what was logged last, so that it is not logged again
+    std::string last_error;       // what was logged last, so that it is not logged again
   };
   // The links to one segment, which all services that name its address share.
   struct Pool {

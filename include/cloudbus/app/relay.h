@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// One conversation in one daemon: joins a socket (the client's in a controller, the backend's in a segment) to a stream.
+// One conversation in one daemon: joins a socket (the client's in a controller, the backend's in a segment) to a
+// stream.
 
 #include <sys/uio.h>
 
@@ -27,7 +28,8 @@ class Relay final : private ConnectionOwner {
   // Of a controller, around a client's socket. It waits for open_on().
   Relay(Worker& worker, OwnerId id, const ServiceConfig& service, int client_fd, const Address& client);
   // Of a segment, for a stream that was opened. It waits for dial().
-  Relay(Worker& worker, OwnerId id, const ServiceConfig& service, Peer& peer, StreamId stream, const OpenRequest& request);
+  Relay(Worker& worker, OwnerId id, const ServiceConfig& service, Peer& peer, StreamId stream,
+        const OpenRequest& request);
   ~Relay();
 
   OwnerId id() const { return id_; }
@@ -117,7 +119,7 @@ class Relay final : private ConnectionOwner {
   Stage stage_;
   Side first_fin_ = Side::None;
   StreamCode end_code_ = StreamCode::Cancelled;
-  bool readable_ = true;   // as far as is known: there may be bytes from the start
+  bool readable_ = true;  // as far as is known: there may be bytes from the start
   bool writable_ = true;
   bool ending_ = false;        // the socket's end stands behind what can be read
   bool emptied_ = false;       // by a short read; look_behind() has not looked since

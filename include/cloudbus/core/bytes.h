@@ -25,14 +25,13 @@ constexpr std::byte* store(std::byte* out, Int value) {
 template <std::unsigned_integral Int>
 constexpr Int load(const std::byte* in) {
   Int value = 0;
-  for (std::size_t i = 0; i < sizeof(Int); i++) value = static_cast<Int>(value << (sizeof(Int) > 1 ? 8 : 0) | std::to_integer<Int>(in[i]));
+  for (std::size_t i = 0; i < sizeof(Int); i++)
+    value = static_cast<Int>(value << (sizeof(Int) > 1 ? 8 : 0) | std::to_integer<Int>(in[i]));
   return value;
 }
 
 inline Bytes as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
 
-inline std::string_view as_text(Bytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+inline std::string_view as_text(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 }  // namespace cloudbus

@@ -13,14 +13,14 @@ namespace cloudbus {
 
 using StreamId = std::uint64_t;
 
-inline constexpr std::size_t kHeaderSize = 12;          // section 2.1
-inline constexpr std::size_t kMaxPayload = 65'535;      // section 2.1
-inline constexpr std::size_t kMaxHello = 1'024;         // section 1.2
-inline constexpr std::size_t kMinOpen = 22;             // section 3.1
-inline constexpr std::size_t kMaxOpen = 1'024;          // section 3.1
-inline constexpr std::size_t kMaxControl = 1'024;       // the longest payload that is not DATA
-inline constexpr std::size_t kMaxCloseReason = 256;     // section 5.1
-inline constexpr StreamId kNoMoreStreams = ~StreamId{0};  // section 6, the first GOAWAY
+inline constexpr std::size_t kHeaderSize = 12;                             // section 2.1
+inline constexpr std::size_t kMaxPayload = 65'535;                         // section 2.1
+inline constexpr std::size_t kMaxHello = 1'024;                            // section 1.2
+inline constexpr std::size_t kMinOpen = 22;                                // section 3.1
+inline constexpr std::size_t kMaxOpen = 1'024;                             // section 3.1
+inline constexpr std::size_t kMaxControl = 1'024;                          // the longest payload that is not DATA
+inline constexpr std::size_t kMaxCloseReason = 256;                        // section 5.1
+inline constexpr StreamId kNoMoreStreams = ~StreamId{0};                   // section 6, the first GOAWAY
 inline constexpr std::uint64_t kMaxOffset = (std::uint64_t{1} << 63) - 1;  // section 4
 
 enum class FrameType : std::uint8_t {

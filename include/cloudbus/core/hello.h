@@ -19,8 +19,8 @@ namespace cloudbus {
 inline constexpr std::size_t kPrefaceSize = 8;
 inline constexpr std::array<std::byte, 4> kMagic{std::byte{0xF3}, std::byte{'C'}, std::byte{'B'}, std::byte{0x1A}};
 inline constexpr std::uint8_t kVersion = 1;
-inline constexpr std::uint32_t kMinWindow = 16 * 1024;           // section 1.2, field 1
-inline constexpr std::uint32_t kMaxWindow = 16 * 1024 * 1024;    // section 1.2, field 1
+inline constexpr std::uint32_t kMinWindow = 16 * 1024;         // section 1.2, field 1
+inline constexpr std::uint32_t kMaxWindow = 16 * 1024 * 1024;  // section 1.2, field 1
 
 // A link-level failure: the code for CLOSE, and words for both logs.
 struct LinkError {

@@ -100,7 +100,8 @@ class Output {
   // Appends `size` bytes (to a header and kMaxControl) and returns where they go.
   std::byte* append(std::size_t size);
 
-  // Room for `bytes` of payload, or for less of it, to kMaxFill. Valid until the next call of append, reserve or consume.
+  // Room for `bytes` of payload, or for less of it, to kMaxFill. Valid until the next call of append, reserve or
+  // consume.
   Room reserve(std::size_t bytes);
 
   // Turns the first `bytes` of what was reserved last into DATA frames of `stream`; returns the bytes of the frames.

@@ -3,8 +3,8 @@
 
 // Whose turn it is to write: doc/protocol.md, section 8.
 //
-// Turns are deficit round robin where every frame is cut to the bytes that are left, so that no deficit remains to be carried. A
-// stream that was quiet goes before those that write all the time, once, with a small turn.
+// Turns are deficit round robin where every frame is cut to the bytes that are left, so that no deficit remains to be
+// carried. A stream that was quiet goes before those that write all the time, once, with a small turn.
 
 #include <cstddef>
 #include <deque>

@@ -27,16 +27,16 @@
 namespace cloudbus {
 
 enum class EventKind : std::uint8_t {
-  Ready,         // the peer's HELLO was taken: peer()
-  Opened,        // segment: a stream; `request` says what for. Answer with accept() or reset()
-  Accepted,      // controller: the backend is connected
-  Data,          // `data`, a part of a stream; valid until the bytes given to receive() are
-  Finished,      // the peer's FIN, after all of its data
-  Stopped,       // the peer reads no more; `code`
-  Reset,         // the stream is gone; `code`
-  MoreStreams,   // more streams may be opened
-  GoingAway,     // the peer takes no new streams
-  Closed,        // the session is over: closed()
+  Ready,        // the peer's HELLO was taken: peer()
+  Opened,       // segment: a stream; `request` says what for. Answer with accept() or reset()
+  Accepted,     // controller: the backend is connected
+  Data,         // `data`, a part of a stream; valid until the bytes given to receive() are
+  Finished,     // the peer's FIN, after all of its data
+  Stopped,      // the peer reads no more; `code`
+  Reset,        // the stream is gone; `code`
+  MoreStreams,  // more streams may be opened
+  GoingAway,    // the peer takes no new streams
+  Closed,       // the session is over: closed()
 };
 
 struct Event {
@@ -202,15 +202,15 @@ class Session {
   std::size_t data_left_ = 0;  // of the payload of DATA
   OpenRequest request_;
 
-  StreamId last_stream_ = 0;             // the greatest id opened, by either end
+  StreamId last_stream_ = 0;  // the greatest id opened, by either end
   std::uint64_t streams_opened_ = 0, streams_released_ = 0;
-  std::uint64_t max_streams_own_ = 0;    // what the peer was granted
-  std::uint64_t max_streams_peer_ = 0;   // what the peer grants
+  std::uint64_t max_streams_own_ = 0;   // what the peer was granted
+  std::uint64_t max_streams_peer_ = 0;  // what the peer grants
   std::uint64_t position_sent_ = 0, position_received_ = 0, position_acked_ = 0;
 
   TokenBucket idle_frames_{8192, 1024}, pings_{64, 16};
   Time started_, last_received_;
-  Time ping_sent_{};          // of the last ping
+  Time ping_sent_{};           // of the last ping
   bool ping_pending_ = false;  // no reply to it yet
   std::uint64_t ping_value_ = 0;
   std::uint64_t ping_end_ = 0;      // Output::taken() once the ping has been taken

@@ -11,7 +11,8 @@
 
 namespace cloudbus {
 
-// An amount of memory that windows grow in and that buffered bytes are counted against. A budget may be part of another one.
+// An amount of memory that windows grow in and that buffered bytes are counted against. A budget may be part of another
+// one.
 class Budget {
  public:
   explicit Budget(std::uint64_t bytes, Budget* whole = nullptr) : limit_(bytes), whole_(whole) {}
