@@ -23,7 +23,7 @@ class Application {
   explicit Application(Role role)
       : role_(role),
         budget_(kMemory),
-        session_(std::make_unique<Session>(role, Hello{}, limits(), pool_, budget_, now_)) {}
+        session_(std::make_unique<Session>(role, Hello{}, limits(), slabs(), budget_, now_)) {}
   ~Application() {
     session_.reset();
     require(budget_.reserve(kMemory), "all that windows reserved came back");
@@ -61,6 +61,12 @@ class Application {
     bool finished = false;  // by the peer
   };
 
+  // Warm for the next session: there are many.
+  static SlabPool& slabs() {
+    static SlabPool pool;
+    return pool;
+  }
+
   static SessionLimits limits() {
     SessionLimits limits;
     limits.initial_window = 20'000;
@@ -96,13 +102,9 @@ class Application {
         require(!std::exchange(found->second.finished, true), "FIN once");
         if (event.stream % 2 == 0) session_->finish(event.stream);
         return forget_if_over(event.stream);
-      case EventKind::Reset:
-        require(!session_->find(event.stream), "gone");
-        return forget_if_over(event.stream);
-      case EventKind::Stopped:
-        return forget_if_over(event.stream);
-      default:
-        return;
+      case EventKind::Reset: require(!session_->find(event.stream), "gone"); return forget_if_over(event.stream);
+      case EventKind::Stopped: return forget_if_over(event.stream);
+      default: return;
     }
   }
 
@@ -169,7 +171,6 @@ class Application {
 
   Role role_;
   Time now_{std::chrono::hours(1)};
-  SlabPool pool_;
   Budget budget_;
   std::unique_ptr<Session> session_;
   std::map<StreamId, Known> streams_;

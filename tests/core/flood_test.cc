@@ -88,7 +88,9 @@ TEST(Flood, RefusalsThatNobodyReadsCloseTheLink) {
 }
 
 TEST(Flood, RefusalsWhileDrainingThatNobodyReadsCloseTheLink) {
-  auto end = segment(100);
+  SessionLimits limits;
+  limits.max_unwritten = 10'000;
+  auto end = SessionEnd::ready(Role::Segment, limits);
   end->session.drain(end->now);
   end->feed(pong(2));
   for (StreamId id = 1; id < 1'000'000 && !end->session.is_closed(); id++) end->feed(open(id));

@@ -16,26 +16,16 @@ namespace cloudbus {
 
 inline const char* name_of(EventKind kind) {
   switch (kind) {
-    case EventKind::Ready:
-      return "ready";
-    case EventKind::Opened:
-      return "opened";
-    case EventKind::Accepted:
-      return "accepted";
-    case EventKind::Data:
-      return "data";
-    case EventKind::Finished:
-      return "finished";
-    case EventKind::Stopped:
-      return "stopped";
-    case EventKind::Reset:
-      return "reset";
-    case EventKind::MoreStreams:
-      return "more-streams";
-    case EventKind::GoingAway:
-      return "going-away";
-    case EventKind::Closed:
-      return "closed";
+    case EventKind::Ready: return "ready";
+    case EventKind::Opened: return "opened";
+    case EventKind::Accepted: return "accepted";
+    case EventKind::Data: return "data";
+    case EventKind::Finished: return "finished";
+    case EventKind::Stopped: return "stopped";
+    case EventKind::Reset: return "reset";
+    case EventKind::MoreStreams: return "more-streams";
+    case EventKind::GoingAway: return "going-away";
+    case EventKind::Closed: return "closed";
   }
   return "?";
 }
@@ -45,7 +35,7 @@ class SessionEnd {
   static constexpr std::uint64_t kMemory = 512 * 1024 * 1024;
 
   explicit SessionEnd(Role role, const SessionLimits& limits = {}, std::uint64_t memory = kMemory)
-      : role_(role), budget(memory), session(role, Hello{}, limits, pool, budget, now) {}
+      : role_(role), budget(memory), session(role, Hello{}, limits, slabs(), budget, now) {}
 
   // A session whose peer has said its HELLO; nothing of that is left to read in written().
   static std::unique_ptr<SessionEnd> ready(Role role, const SessionLimits& limits = {}, std::uint64_t memory = kMemory,
@@ -122,24 +112,24 @@ class SessionEnd {
   LinkCode code() const { return session.closed().error.code; }
 
  private:
+  // Warm for the next session: there are many.
+  static SlabPool& slabs() {
+    static SlabPool pool;
+    return pool;
+  }
+
   std::string describe(const Event& event) const {
     switch (event.kind) {
-      case EventKind::Opened:
-        return fmt::format("opened {} {}", event.stream, event.request->service);
-      case EventKind::Data:
-        return fmt::format("data {} ", event.stream);
+      case EventKind::Opened: return fmt::format("opened {} {}", event.stream, event.request->service);
+      case EventKind::Data: return fmt::format("data {} ", event.stream);
       case EventKind::Reset:
-      case EventKind::Stopped:
-        return fmt::format("{} {} {}", name_of(event.kind), event.stream, name_of(event.code));
+      case EventKind::Stopped: return fmt::format("{} {} {}", name_of(event.kind), event.stream, name_of(event.code));
       case EventKind::Accepted:
-      case EventKind::Finished:
-        return fmt::format("{} {}", name_of(event.kind), event.stream);
-      case EventKind::Closed:
-        return fmt::format("closed {}", name_of(code()));
+      case EventKind::Finished: return fmt::format("{} {}", name_of(event.kind), event.stream);
+      case EventKind::Closed: return fmt::format("closed {}", name_of(code()));
       case EventKind::Ready:
       case EventKind::MoreStreams:
-      case EventKind::GoingAway:
-        break;
+      case EventKind::GoingAway: break;
     }
     return name_of(event.kind);
   }
@@ -148,7 +138,6 @@ class SessionEnd {
 
  public:
   Time now{std::chrono::hours(1)};
-  SlabPool pool;
   Budget budget;
   Session session;
 };

@@ -4,15 +4,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
-#include <deque>
 #include <memory>
 #include <stdexcept>
 #include <vector>
 
 #include "cloudbus/core/byte_queue.h"
 #include "cloudbus/core/session.h"
+#include "content.h"
+#include "conversation.h"
+#include "pipe.h"
+#include "random.h"
 
 namespace cloudbus {
 namespace {
@@ -21,157 +22,8 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr std::uint64_t kNever = ~std::uint64_t{0};
 constexpr std::uint64_t kMostSteps = 400'000;
 constexpr Duration kStuck = seconds(60);  // without progress, while pings go back and forth
-
-// The same numbers everywhere, unlike the distributions of the standard library.
-class Random {
- public:
-  // SplitMix64. The first number becomes the state, or one seed would go on where another began.
-  explicit Random(std::uint64_t seed) : state_(seed) { state_ = next(); }
-
-  std::uint64_t next() {
-    std::uint64_t z = (state_ += 0x9E3779B97F4A7C15);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-    return z ^ (z >> 31);
-  }
-  std::uint64_t below(std::uint64_t n) { return next() % n; }
-  bool chance(unsigned percent) { return below(100) < percent; }
-  // 1 to `most`, small ones as often as large ones.
-  std::uint64_t size(std::uint64_t most) {
-    std::uint64_t bound = most;
-    while (bound > 1 && chance(40)) bound = bound / 4 + 1;
-    return 1 + below(bound);
-  }
-  template <typename Value>
-  Value pick(std::initializer_list<Value> values) {
-    return values.begin()[below(values.size())];
-  }
-
- private:
-  std::uint64_t state_;
-};
-
-// What a direction carries: a place in a table that is the conversation's own. The table is written twice in a row, so
-// that any part of one period lies in one piece.
-class Content {
- public:
-  static constexpr std::size_t kPeriod = 65'521;  // a prime: no multiple of a frame or of a window
-
-  Content() : table_(2 * kPeriod) {
-    Random random(0);
-    for (std::size_t i = 0; i < kPeriod; i++) table_[i] = table_[i + kPeriod] = static_cast<std::byte>(random.next());
-  }
-  void fill(std::byte* out, std::size_t size, std::uint64_t key, std::uint64_t offset) const {
-    walk(size, key, offset, [&](const std::byte* part, std::size_t length) {
-      std::memcpy(out, part, length);
-      out += length;
-      return true;
-    });
-  }
-  bool matches(Bytes bytes, std::uint64_t key, std::uint64_t offset) const {
-    const std::byte* in = bytes.data();
-    return walk(bytes.size(), key, offset, [&](const std::byte* part, std::size_t length) {
-      bool same = std::memcmp(in, part, length) == 0;
-      in += length;
-      return same;
-    });
-  }
-
- private:
-  template <typename Visit>
-  bool walk(std::size_t size, std::uint64_t key, std::uint64_t offset, Visit visit) const {
-    while (size > 0) {
-      std::size_t begin = (key + offset) % kPeriod, part = std::min(size, kPeriod);
-      if (!visit(table_.data() + begin, part)) return false;
-      size -= part;
-      offset += part;
-    }
-    return true;
-  }
-  std::vector<std::byte> table_;
-};
-
-// One direction of a link: bounded, late, and cut into other pieces than it was written in.
-struct Pipe {
-  std::vector<std::byte> bytes;
-  std::size_t head = 0;
-  std::deque<std::pair<Time, std::size_t>> arrivals;  // when the next so many bytes arrive
-  std::size_t capacity = 0;
-  Duration delay{};
-  bool ended = false;     // no more will be written
-  bool swallows = false;  // nothing arrives any more
-
-  std::size_t size() const { return bytes.size() - head; }
-  std::size_t space() const { return capacity - std::min(capacity, size()); }
-  Time next_arrival() const { return arrivals.empty() || swallows ? Time::max() : arrivals.front().first; }
-
-  void push(Bytes piece, Time now) {
-    bytes.insert(bytes.end(), piece.begin(), piece.end());
-    arrivals.emplace_back(now + delay, piece.size());
-  }
-  // At most `most` of the bytes that have arrived.
-  std::vector<std::byte> pop(std::size_t most, Time now) {
-    std::size_t taken = 0;
-    while (!arrivals.empty() && taken < most && next_arrival() <= now) {
-      std::size_t part = std::min(most - taken, arrivals.front().second);
-      taken += part;
-      arrivals.front().second -= part;
-      if (arrivals.front().second == 0) arrivals.pop_front();
-    }
-    auto begin = bytes.begin() + static_cast<std::ptrdiff_t>(head);
-    std::vector<std::byte> out(begin, begin + static_cast<std::ptrdiff_t>(taken));
-    head += taken;
-    if (head == bytes.size() || head > 1024 * 1024) {
-      bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(head));
-      head = 0;
-    }
-    return out;
-  }
-  void discard() {
-    bytes.clear();
-    head = 0;
-    arrivals.clear();
-  }
-};
-
-// The application at one side of a conversation: what it means to do, and how far it came.
-struct Side {
-  // --- Plan ---
-  std::uint64_t to_send = 0, burst = 1;
-  std::uint64_t reset_after = kNever, stop_after = kNever;  // bytes that moved, bytes that were read
-  bool waits_for_fin = false, waits_for_bytes = false;      // before it sends
-  bool refuses = false;
-  bool stalled = false;                     // reads nothing before all others have ended
-  Duration pause{};                         // now and then, before it reads or writes
-  StreamCode code = StreamCode::Cancelled;  // of its reset, stop or refusal
-
-  // --- State ---
-  bool exists = false;
-  StreamId stream = 0;
-  OwnerId owner = 0;
-  bool accepted = false, released = false;
-  std::uint64_t sent = 0, ready = 0;
-  bool finished = false, stopped_by_peer = false;
-  std::uint64_t received = 0, consumed = 0;
-  bool fin_received = false, stopped = false;
-  bool was_reset = false, own_reset = false, lost = false;
-  std::unique_ptr<ByteQueue> pending;
-  Time not_before{};
-  std::uint64_t most_window = 0;
-
-  bool sending_done() const { return finished || stopped_by_peer; }
-  bool receiving_done() const { return fin_received || stopped; }
-  bool over() const { return was_reset || own_reset || lost || (sending_done() && receiving_done()); }
-};
-
-struct Conversation {
-  std::uint64_t key = 0;
-  bool given_up = false;  // never opened
-  Side sides[2];
-};
 
 class Simulation {
  public:
@@ -210,15 +62,21 @@ class Simulation {
  private:
   enum class Ending { Quiet, DrainBySegment, DrainByController, Cut, Close, BlackHole };
 
+  // Warm for the next simulation: there are many.
+  static SlabPool& slabs() {
+    static SlabPool pool;
+    return pool;
+  }
+
   struct End {
     End(Role end_role, std::uint64_t memory, const SessionLimits& end_limits, Time now)
         : role(end_role),
           limits(end_limits),
           budget(memory),
-          session(std::make_unique<Session>(end_role, Hello{.software = "simulator"}, end_limits, pool, budget, now)) {}
+          session(
+              std::make_unique<Session>(end_role, Hello{.software = "simulator"}, end_limits, slabs(), budget, now)) {}
     Role role;
     SessionLimits limits;
-    SlabPool pool;
     Budget budget;
     std::unique_ptr<Session> session;
     std::size_t most_output = 0;  // bytes, before data waits
@@ -326,16 +184,11 @@ class Simulation {
     if (action == 10) return open();
     if (ends_[e]->dead) return false;
     switch (action / 2) {
-      case 0:
-        return pump(e);
-      case 1:
-        return deliver(e);
-      case 2:
-        return take_turn(e);
-      case 3:
-        return run_application(e);
-      case 4:
-        return repeat_command(e);
+      case 0: return pump(e);
+      case 1: return deliver(e);
+      case 2: return take_turn(e);
+      case 3: return run_application(e);
+      case 4: return repeat_command(e);
     }
     return false;
   }
@@ -446,12 +299,9 @@ class Simulation {
     if (!both_live() || closing_) return;
     int e = static_cast<int>(random_.below(2));
     switch (ending_) {
-      case Ending::Quiet:
-        return;
-      case Ending::DrainBySegment:
-        return drain(1);
-      case Ending::DrainByController:
-        return drain(0);
+      case Ending::Quiet: return;
+      case Ending::DrainBySegment: return drain(1);
+      case Ending::DrainByController: return drain(0);
       case Ending::Cut:
         say("cut");
         cut_ = true;
@@ -462,8 +312,7 @@ class Simulation {
         for (int i = 0; i < 2; i++)
           if (pipes_[i].size() == 0 || random_.chance(30)) lose_link(1 - i);
         return;
-      case Ending::Close:
-        return close(e, LinkCode::Shutdown);
+      case Ending::Close: return close(e, LinkCode::Shutdown);
       case Ending::BlackHole:
         say("black hole");
         pipes_[e].swallows = true;
@@ -526,17 +375,12 @@ class Simulation {
     if (event.kind == EventKind::Ready) return require(!was_ready_[e], "ready twice"), void(was_ready_[e] = true);
     require(was_ready_[e] || event.kind == EventKind::Closed, "an event before ready");
     switch (event.kind) {
-      case EventKind::Opened:
-        return on_opened(e, event);
-      case EventKind::MoreStreams:
-        return require(e == 0, "more streams for a segment");
-      case EventKind::GoingAway:
-        return require(draining_, "GOAWAY, but nobody drains");
+      case EventKind::Opened: return on_opened(e, event);
+      case EventKind::MoreStreams: return require(e == 0, "more streams for a segment");
+      case EventKind::GoingAway: return require(draining_, "GOAWAY, but nobody drains");
       case EventKind::Ready:
-      case EventKind::Closed:
-        return;
-      default:
-        break;
+      case EventKind::Closed: return;
+      default: break;
     }
     Side* side = find_side(e, event.owner);
     require(side && side->exists && side->stream == event.stream, "an event for stream {} with owner {}", event.stream,
@@ -589,8 +433,7 @@ class Simulation {
         }
         side.was_reset = true;
         return;
-      default:
-        return;
+      default: return;
     }
   }
 

@@ -149,9 +149,8 @@ TEST(EveryHeader, ThatDoesNotFitTheTableIsAFrameError) {
   for (Role role : kRoles) {
     auto end = busy(role);
     for (unsigned type = 0; type < 256; type++)
-      for (unsigned length : {0u,   1u,   2u,   7u,   8u,     9u,     10u,    11u,     21u,     22u,    255u,
-                              256u, 257u, 258u, 259u, 1'023u, 1'024u, 1'025u, 16'384u, 65'534u, 65'535u})
-        for (unsigned flags : {0u, 1u, 2u, 3u, 128u, 255u})
+      for (unsigned length : {0u, 1u, 2u, 8u, 10u, 22u, 256u, 258u, 1'024u, 1'025u, 65'535u})
+        for (unsigned flags : {0u, 1u, 2u, 255u})
           for (StreamId stream : {StreamId{0}, StreamId{1}, StreamId{3}, ~StreamId{0}}) {
             FrameHeader parsed{FrameType(type), std::uint8_t(flags), std::uint16_t(length), stream};
             if (end->session.is_closed()) end = busy(role);
@@ -170,7 +169,7 @@ TEST(EveryHeader, WithEveryLengthEndsOrWaitsForItsPayloadOnly) {
       auto end = busy(role);
       StreamId stream = type >= 2 && type <= 7 ? (type == 2 ? 9 : 1) : 0;
       bool data = type == 4;
-      for (unsigned length = 0; length <= 65'535; length += data ? 257 : 1) {
+      for (unsigned length = 0; length <= 65'535; length += length < 1'100 && !data ? 1 : 1'285) {
         FrameHeader parsed{FrameType(type), 0, std::uint16_t(length), stream};
         bool fits = header_error(parsed) == nullptr;
         if (end->session.is_closed() || fits) end = busy(role);
@@ -243,15 +242,9 @@ TEST(Garbage, MutationsOfAConversationNeverBreakASession) {
         auto at = bytes.begin() + static_cast<std::ptrdiff_t>(place), end = at + static_cast<std::ptrdiff_t>(length);
         Buffer part(at, end);
         switch (random() % 4) {
-          case 0:
-            *at = static_cast<std::byte>(random());
-            break;
-          case 1:
-            *at ^= std::byte{1} << random() % 8;
-            break;
-          case 2:
-            bytes.erase(at, end);
-            break;
+          case 0: *at = static_cast<std::byte>(random()); break;
+          case 1: *at ^= std::byte{1} << random() % 8; break;
+          case 2: bytes.erase(at, end); break;
           case 3:
             bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(random() % bytes.size()), part.begin(),
                          part.end());
