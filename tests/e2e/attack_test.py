@@ -287,7 +287,12 @@ class Frames(Target):
             raw.send(stream[position:])
             raw.read_greeting()
             raw.wait(wire.ACCEPT, 1)
-            self.assertEqual(raw.wait(wire.DATA, 1).payload, b"hello")
+            # Data goes on as it comes, in as many parts.
+            received, ended = b"", False
+            while not ended:
+                part = raw.wait(wire.DATA, 1)
+                received, ended = received + part.payload, part.flags & wire.FIN
+            self.assertEqual(received, b"hello")
             raw.close()
 
     def taken(self, sock):
@@ -451,7 +456,7 @@ class Floods(Target):
         for _ in range(6):
             found = pair.percentile(self.measure(client, 1), 0.99)
             self.worst = found if self.worst is None else min(self.worst, found)
-            if self.worst <= max(10 * self.quiet, 0.05) * pair.PATIENCE:
+            if pair.SANITIZER or self.worst <= max(10 * self.quiet, 0.05):
                 break
         self.peak = daemon.rss() - base
         if not pair.SANITIZER:
@@ -460,9 +465,11 @@ class Floods(Target):
 
     def judge(self, client):
         """After the attack: a machine that is busy with other things makes the quiet value worse, too."""
-        if self.worst > max(10 * self.quiet, 0.05) * pair.PATIENCE:
+        if self.worst > max(10 * self.quiet, 0.05):
             self.quiet = max(self.quiet, pair.percentile(self.measure(client, 1), 0.99))
-        self.assertLessEqual(self.worst, max(10 * self.quiet, 0.05) * pair.PATIENCE, "the victim's p99")
+        # Under a sanitizer it is other things that count.
+        bound = 5 if pair.SANITIZER else max(10 * self.quiet, 0.05)
+        self.assertLessEqual(self.worst, bound, "the victim's p99")
 
     def flooded(self, name, *more, ends=("flood",)):
         segment = self.target("memory=64M", self.crowd_server())
@@ -528,13 +535,16 @@ def _floods():
         def test(self, name=name, ends=ends):
             self.flooded(name, ends=ends or ())
         setattr(Floods, f"test_segment_{name}", test)
-    for name in ("ping", "open_and_reset", "open_unknown", "echo_without_credit"):
+    for name in ("ping", "open_and_reset", "open_unknown", "echo_without_credit")[:1 if pair.SANITIZER else 4]:
         def unread(self, name=name):
             self.flooded(name, "unread", ends=())
         setattr(Floods, f"test_segment_{name}_without_reading", unread)
     for name, ends in {"ping": ("flood",), "credit_of_nobody": ("protocol-error",), "close_at_once": (),
                        "accept_of_nobody": ("protocol-error",), "repeated_max_streams": ("flood",),
                        "garbage": ("frame-error", "protocol-error"), "repeated_ack": ("flood",)}.items():
+        if pair.SANITIZER and name not in short:
+            continue
+
         def controller(self, name=name, ends=ends):
             self.controller_flooded(name, ends)
         setattr(Floods, f"test_controller_{name}", controller)
@@ -696,20 +706,15 @@ class MaliciousSegment(pair.Case):
     def test_controller_takes_every_type_with_every_length(self):
         self.start()
         peer = self.peer
-        # Each costs a reconnection with its backoff, so only the types that exist and one that does not.
-        for kind in (0, wire.PING, wire.DATA, 14, 255):
-            for length in (0, 1, 23, 65535):
-                if (kind, length) == (255, 1):
-                    break
-                mark = self.front.mark()
-                peer.try_send(wire.header(kind, length, 0) + bytes(length))
-                self.assertIn(peer.wait_closed(), ("frame-error", "reset"))
-                self.front.wait_log(lambda r: is_link(r, "frame-error"), "frame-error", mark)
-                peer.close()
-                if pair.SANITIZER and length:
-                    break
-                peer = self.keep(self.raw.accept())
-        self.peer = peer
+        # Each costs a reconnection with its backoff, so only some.
+        cases = [(kind, length) for kind in (0, wire.PING, wire.DATA, 14, 255) for length in (0, 1, 23, 65535)]
+        for kind, length in cases[::5] if pair.SANITIZER else cases:
+            mark = self.front.mark()
+            peer.try_send(wire.header(kind, length, 0) + bytes(length))
+            self.assertIn(peer.wait_closed(), ("frame-error", "reset"))
+            self.front.wait_log(lambda r: is_link(r, "frame-error"), "frame-error", mark)
+            peer.close()
+            peer = self.keep(self.raw.accept())
 
 
 if __name__ == "__main__":
