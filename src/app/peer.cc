@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "cloudbus/app/worker.h"
@@ -11,6 +12,8 @@ namespace cloudbus {
 namespace {
 
 constexpr std::size_t kMostUnwritten = 1024 * 1024;  // doc/protocol.md, section 8
+constexpr std::size_t kSmallRead = 8 * 1024;         // holds about a hundred streams that are opened and reset
+constexpr int kManyOpens = 64;                       // doc/protocol.md, section 7
 
 }  // namespace
 
@@ -22,6 +25,7 @@ Peer::Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::s
       service_(service),
       session_(role, worker.hello(), worker.session_limits(), worker.slabs(), worker.budget(), worker.now()),
       link_(std::make_unique<Link>(worker.loop(), fd, static_cast<LinkOwner&>(*this))),
+      read_size_(worker.read_buffer().size()),
       connecting_(connecting) {
   if (connecting) link_->wait_connected();
   worker.touch(*this);
@@ -46,11 +50,23 @@ void Peer::on_link_writable() noexcept {
 void Peer::on_link_readable() noexcept {
   if (gone_ || !finish_connecting()) return;
   worker_.touch(*this);
-  Bytes input = link_->read(worker_.read_buffer());
+  Bytes input = link_->read(worker_.read_buffer().first(read_size_));
+  bool full = input.size() == read_size_;
+  opens_in_read_ = 0;
   while (auto event = session_.receive(input, worker_.now())) dispatch(*event);
   worker_.flush_run();
+  resize_reads(full);
   if (link_->status() == Link::Status::Open || session_.is_closed()) return;
   end(link_->status() == Link::Status::Ended ? "the peer closed the link" : std::strerror(link_->error()));
+}
+
+// New streams cost work. One that opens very many at once has them taken in small portions, with turns for others
+// between.
+void Peer::resize_reads(bool full) {
+  if (opens_in_read_ > kManyOpens)
+    read_size_ = kSmallRead;
+  else if (full)
+    read_size_ = std::min(read_size_ * 2, worker_.read_buffer().size());
 }
 
 void Peer::dispatch(const Event& event) {
@@ -59,7 +75,7 @@ void Peer::dispatch(const Event& event) {
   Relay* relay = worker_.find_relay(event.owner);
   switch (event.kind) {
     case EventKind::Ready: was_ready_ = true; return worker_.role().on_peer_ready(*this);
-    case EventKind::Opened: return worker_.role().on_opened(*this, event);
+    case EventKind::Opened: opens_in_read_++; return worker_.role().on_opened(*this, event);
     case EventKind::Accepted:
       if (relay) relay->on_accepted();
       return;

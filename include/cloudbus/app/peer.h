@@ -47,6 +47,7 @@ class Peer final : private LinkOwner {
   bool finish_connecting();
   std::string closing_words() const;
   void dispatch(const Event& event);
+  void resize_reads(bool full);
   void end(std::string reason);
   void arm();
 
@@ -56,6 +57,8 @@ class Peer final : private LinkOwner {
   const ServiceConfig* service_;
   Session session_;
   std::unique_ptr<Link> link_;
+  std::size_t read_size_;  // bytes
+  int opens_in_read_ = 0;
   bool connecting_;
   bool was_ready_ = false;
   bool gone_ = false;
