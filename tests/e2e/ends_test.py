@@ -120,8 +120,13 @@ class Ends(pair.Case):
                 self.assertEqual(client.exchange(bytes([value])), bytes([value]))
 
     def test_many_short_conversations_at_once(self):
-        backend = self.backend(pair.echo)
-        both = self.pair(backend.url)
+        self.many_at_once(self.pair(self.backend(pair.echo).url))
+
+    def test_many_short_conversations_at_once_with_several_threads(self):
+        self.many_at_once(self.pair(self.backend(pair.echo).url, links=2, controller_global="threads=3",
+                                    segment_global="threads=2"))
+
+    def many_at_once(self, both):
         failures = []
 
         def run(number):
