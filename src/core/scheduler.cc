@@ -6,7 +6,8 @@
 namespace cloudbus {
 
 std::optional<Scheduler::Turn> Scheduler::next() {
-  bool quiet = !quiet_.empty();
+  bool quiet = !quiet_.empty() && (busy_.empty() || quiet_turns_ < kQuietTurns);
+  quiet_turns_ = quiet ? quiet_turns_ + 1 : 0;
   auto& queue = quiet ? quiet_ : busy_;
   if (queue.empty()) return std::nullopt;
   StreamId stream = queue.front();

@@ -47,6 +47,19 @@ TEST(Scheduler, AQuietOneGoesBeforeTheBusyOnceAndWithFewBytes) {
   for (StreamId expected : {1, 2, 3}) EXPECT_EQ(scheduler.next()->stream, expected);
 }
 
+TEST(Scheduler, ABusyOneIsNotStarvedByOnesThatAreQuietInBetween) {
+  Scheduler scheduler;
+  scheduler.go_on(1);
+  int turns_of_the_busy_one = 0;
+  for (StreamId quiet = 2; quiet < 1000; quiet++) {
+    scheduler.start(quiet);
+    if (scheduler.next()->stream != 1) continue;
+    turns_of_the_busy_one++;
+    scheduler.go_on(1);
+  }
+  EXPECT_GE(turns_of_the_busy_one, 1000 / (Scheduler::kQuietTurns + 1) - 1);
+}
+
 TEST(Scheduler, QuietOnesKeepTheirOrder) {
   Scheduler scheduler;
   for (StreamId stream : {5, 4, 6}) scheduler.start(stream);
