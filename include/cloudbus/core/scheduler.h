@@ -19,7 +19,7 @@ class Scheduler {
   static constexpr std::size_t kFirstTurn = 32 * 1024;  // bytes, for a stream that was quiet
   static constexpr std::size_t kTurn = 128 * 1024;      // bytes, for one that writes all the time
 
-  static constexpr int kQuietTurns = 32;                // in a row; then a busy one has a turn, and none starves
+  static constexpr int kQuietTurns = 32;  // in a row; then a busy one has a turn, and none starves
 
   struct Turn {
     StreamId stream;
