@@ -12,6 +12,7 @@
 #include "cloudbus/app/peer.h"
 #include "cloudbus/app/worker.h"
 #include "cloudbus/net/dialer.h"
+#include "cloudbus/net/socket_error.h"
 
 namespace cloudbus {
 namespace {

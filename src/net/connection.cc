@@ -9,12 +9,9 @@
 #include <cerrno>
 #include <utility>
 
+#include "cloudbus/net/socket_error.h"
+
 namespace cloudbus {
-namespace {
-
-bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
-
-}  // namespace
 
 void Connection::start(Loop& loop, int fd, bool is_unix, ConnectionOwner& owner) {
   fd_ = fd;

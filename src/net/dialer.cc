@@ -35,6 +35,4 @@ Dial dial(const Address& address) {
   return {-1, error};
 }
 
-bool is_out_of_descriptors(int error) { return error == EMFILE || error == ENFILE; }
-
 }  // namespace cloudbus

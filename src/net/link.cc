@@ -8,14 +8,14 @@
 
 #include <cerrno>
 
+#include "cloudbus/net/socket_error.h"
+
 namespace cloudbus {
 namespace {
 
 constexpr int kMostParts = 64;
 constexpr int kUserTimeoutMs = 10'000;       // doc/protocol.md, section 6
 constexpr int kUnsentInKernel = 256 * 1024;  // doc/protocol.md, section 8; bytes
-
-bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
 
 }  // namespace
 

@@ -12,6 +12,8 @@
 #include <optional>
 #include <utility>
 
+#include "cloudbus/net/socket_error.h"
+
 namespace cloudbus {
 namespace {
 
@@ -119,7 +121,7 @@ void Listener::accept_some() {
       on_accept_(fd, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), size));
       continue;
     }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause(errno);
+    if (is_out_of_descriptors(errno) || errno == ENOBUFS || errno == ENOMEM) pause(errno);
     if (errno == ECONNABORTED || errno == EINTR) continue;
     return;
   }

@@ -15,7 +15,4 @@ struct Dial {
 
 Dial dial(const Address& address);
 
-// Whether `error` means that this process or host is out of descriptors, not that the peer is out of reach.
-bool is_out_of_descriptors(int error);
-
 }  // namespace cloudbus
