@@ -29,7 +29,6 @@ class Watch {
   void start(event_base* base, int fd, short what, event_callback_fn callback, void* argument);
   void start_timer(event_base* base, Duration wait, event_callback_fn callback, void* argument);
   void stop();
-  bool is_started() const { return started_; }
 
  private:
   event event_;
