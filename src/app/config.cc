@@ -121,8 +121,8 @@ class ConfigReader {
   }
 
   void check_loop(const ServiceDraft& draft) {
-    if (draft.server_line == 0) return;
-    auto bind = bind_lines_.find(draft.service.server.to_string());
+    if (draft.service.servers.empty()) return;
+    auto bind = bind_lines_.find(draft.service.servers.front().endpoint.to_string());
     if (bind == bind_lines_.end()) return;
     fail(draft.server_line, "server: " + bind->first + " is bound by this process itself in line " +
                                 std::to_string(bind->second) + ", a loop; allowed are addresses of other processes");
@@ -177,7 +177,7 @@ void add_line(std::string& text, std::string_view key, std::string_view value) {
 void add_service(std::string& text, const ServiceConfig& service, Role role) {
   text += "\n[" + service.name + "]\n";
   for (const BindConfig& bind : service.binds) add_line(text, "bind", bind.endpoint.to_string());
-  add_line(text, "server", service.server.to_string());
+  add_line(text, "server", service.servers.front().endpoint.to_string());
   if (service.service != service.name) add_line(text, "service", service.service);
   if (role == Role::Controller) add_line(text, "links", std::to_string(service.links));
   add_line(text, "socket_mode", format_file_mode(service.socket_mode));

@@ -17,7 +17,7 @@ constexpr Duration kLongEnough = std::chrono::seconds(2);  // a link that lived 
 
 Controller::Controller(Worker& worker) : worker_(worker) {
   for (const ServiceConfig& service : worker.config().services) {
-    Pool& pool = pools_.try_emplace(service.server.to_string(), Pool{service.server, {}, {}}).first->second;
+    Pool& pool = pools_.try_emplace(service.servers.front().endpoint.to_string(), Pool{service.servers.front().endpoint, {}, {}}).first->second;
     pool_by_service_[&service] = &pool;
     while (pool.slots.size() < static_cast<std::size_t>(service.links)) pool.slots.emplace_back(worker.new_id());
   }

@@ -46,7 +46,7 @@ std::string set_server(Role role, ServiceDraft& draft, const IniEntry& entry) {
     return endpoint->to_string() + " is served by segments; a controller's server is the address of a segment";
   }
   if (endpoint->is_port_zero()) return "nothing can be reached at port 0; allowed are 1 to 65535";
-  draft.service.server = *endpoint;
+  draft.service.servers.push_back({*endpoint, entry.line});
   return {};
 }
 

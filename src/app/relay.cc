@@ -95,10 +95,10 @@ bool Relay::dial() {
     stage_ = Stage::Dialing;
     peer->dialing++;
   }
-  if (service_.server.is_builtin()) return start_builtin();
-  Dial dialled = cloudbus::dial(service_.server.address);
+  if (service_.servers.front().endpoint.is_builtin()) return start_builtin();
+  Dial dialled = cloudbus::dial(service_.servers.front().endpoint.address);
   if (dialled.fd < 0) return dial_failed(dialled.error);
-  connection_.start(worker_.loop(), dialled.fd, service_.server.address.is_unix(), *this);
+  connection_.start(worker_.loop(), dialled.fd, service_.servers.front().endpoint.address.is_unix(), *this);
   if (dialled.connected) connected();
   write_pending();  // often it is connected by now: this spares a turn
   return true;
@@ -107,7 +107,7 @@ bool Relay::dial() {
 bool Relay::start_builtin() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) return dial_failed(errno);
-  worker_.add_builtin(service_.server.kind, ends[1]);
+  worker_.add_builtin(service_.servers.front().endpoint.kind, ends[1]);
   connection_.start(worker_.loop(), ends[0], true, *this);
   connected();
   write_pending();
@@ -140,13 +140,13 @@ bool Relay::dial_failed(int error) {
   connection_.close();
   dial_error_ = error;
   if (is_out_of_descriptors(error)) return false;
-  if (error == EAGAIN && service_.server.address.is_unix()) {  // its queue is full; on_deadline() tries again
+  if (error == EAGAIN && service_.servers.front().endpoint.address.is_unix()) {  // its queue is full; on_deadline() tries again
     arm();
     return true;
   }
   log_line(
       LogLevel::Warning, service_.name, "cannot connect to the server",
-      {{"server", service_.server.to_string()}, {"error", std::strerror(error)}, {"id", to_string(conversation_)}});
+      {{"server", service_.servers.front().endpoint.to_string()}, {"error", std::strerror(error)}, {"id", to_string(conversation_)}});
   abort(StreamCode::ConnectFailed);
   return true;
 }
@@ -418,7 +418,7 @@ void Relay::log_conversation(std::string_view end) const {
   log_line(
       LogLevel::Info, service_.name, "",
       {{"client", client_},
-       {"server", service_.server.is_builtin() ? service_.server.to_string() : service_.server.address.to_string()},
+       {"server", service_.servers.front().endpoint.is_builtin() ? service_.servers.front().endpoint.to_string() : service_.servers.front().endpoint.address.to_string()},
        {"id", to_string(conversation_)},
        {"mode", "one-to-one"},
        open,

@@ -36,6 +36,9 @@ std::string_view name_of(StreamCode code) {
     case StreamCode::IdleTimeout: return "idle-timeout";
     case StreamCode::HalfCloseTimeout: return "half-close-timeout";
     case StreamCode::DrainTimeout: return "drain-timeout";
+    case StreamCode::LostRace: return "lost-race";
+    case StreamCode::Lagging: return "lagging";
+    case StreamCode::NoQuorum: return "no-quorum";
     case StreamCode::LinkLost: return "link-lost";
   }
   return "unknown";

@@ -63,8 +63,8 @@ TEST(Config, AFileOfTheOriginalCloudbusIsUnderstood) {
   EXPECT_EQ(config.services[0].line, 3);
   EXPECT_EQ(config.services[0].binds.at(0).endpoint.to_string(), "tcp://127.0.0.1:8080");
   EXPECT_EQ(config.services[0].binds.at(0).line, 4);
-  EXPECT_EQ(config.services[0].server.to_string(), "tcp://10.0.0.1:9000");
-  EXPECT_EQ(config.services[1].server.to_string(), "unix:///run/segment.sock");
+  EXPECT_EQ(config.services[0].servers[0].endpoint.to_string(), "tcp://10.0.0.1:9000");
+  EXPECT_EQ(config.services[1].servers[0].endpoint.to_string(), "unix:///run/segment.sock");
 }
 
 TEST(Config, DefaultsAreTheDocumentedOnes) {

@@ -20,17 +20,18 @@ TEST(LinkCode, AnUnknownOneIsAProtocolError) {
 TEST(StreamCode, HasTheNamesOfTheTable) {
   const char* names[] = {"cancelled",      "client-reset",    "server-reset",       "unknown-service",
                          "connect-failed", "connect-timeout", "overload",           "no-descriptors",
-                         "going-away",     "idle-timeout",    "half-close-timeout", "drain-timeout"};
+                         "going-away",     "idle-timeout",    "half-close-timeout", "drain-timeout",
+                         "lost-race",      "lagging",         "no-quorum"};
   for (std::uint16_t wire = 0; wire < std::size(names); wire++) EXPECT_EQ(name_of(stream_code(wire)), names[wire]);
   EXPECT_EQ(name_of(StreamCode::LinkLost), "link-lost");
 }
 
 TEST(StreamCode, AnUnknownOneIsTreatedAsCancelled) {
-  for (unsigned wire : {13u, 255u, 256u, 65'535u})
+  for (unsigned wire : {15u, 255u, 256u, 65'535u})
     EXPECT_EQ(stream_code(static_cast<std::uint16_t>(wire)), StreamCode::Cancelled) << wire;
 }
 
-TEST(StreamCode, LinkLostIsMadeLocallyAndNeverRead) { EXPECT_EQ(stream_code(12), StreamCode::Cancelled); }
+TEST(StreamCode, LinkLostIsMadeLocallyAndNeverRead) { EXPECT_EQ(stream_code(15), StreamCode::Cancelled); }
 
 }  // namespace
 }  // namespace cloudbus

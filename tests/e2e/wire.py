@@ -20,7 +20,7 @@ LINK_CODES = ("no-error", "frame-error", "protocol-error", "credit-error", "wron
               "flood", "handshake-timeout", "ping-timeout", "shutdown")
 STREAM_CODES = ("cancelled", "client-reset", "server-reset", "unknown-service", "connect-failed", "connect-timeout",
                 "overload", "no-descriptors", "going-away", "idle-timeout", "half-close-timeout", "drain-timeout",
-                "link-lost")
+                "lost-race", "lagging", "no-quorum", "link-lost")
 FINAL_GOAWAY = 2 ** 64 - 1
 
 Frame = collections.namedtuple("Frame", "type flags stream payload")

@@ -11,7 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include "cloudbus/core/balance.h"
 #include "cloudbus/core/codes.h"
+#include "cloudbus/core/fanout.h"
 #include "cloudbus/core/time.h"
 #include "cloudbus/net/address.h"
 
@@ -29,17 +31,25 @@ struct BindConfig {
   int line = 0;
 };
 
+struct ServerConfig {
+  Endpoint endpoint;
+  int line = 0;
+};
+
 struct ServiceConfig {
   std::string name;
   int line = 0;
   std::vector<BindConfig> binds;
-  Endpoint server;
+  std::vector<ServerConfig> servers;  // at least one
   std::string service;  // the name that OPEN carries; the section's own unless `service` is set
   mode_t socket_mode = 0660;
   Duration connect_timeout = std::chrono::seconds(5);
   Duration idle_timeout = Duration::zero();  // 0 is none, here and below
   Duration half_close_timeout = std::chrono::minutes(5);
   int links = 1;
+  Mode mode = Mode::OneToOne;
+  BalancePolicy balance = BalancePolicy::RoundRobin;
+  FanoutLimits fanout;  // of the modes that have several legs
 };
 
 struct Config {

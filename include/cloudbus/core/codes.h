@@ -39,7 +39,10 @@ enum class StreamCode : std::uint16_t {
   IdleTimeout = 9,
   HalfCloseTimeout = 10,
   DrainTimeout = 11,
-  LinkLost = 12,  // never on the wire
+  LostRace = 12,
+  Lagging = 13,
+  NoQuorum = 14,
+  LinkLost = 15,  // never on the wire
 };
 
 std::string_view name_of(Role role);

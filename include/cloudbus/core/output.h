@@ -79,6 +79,12 @@ class SlabPool {
   std::vector<Slab*> free_;
 };
 
+// Bytes in a slab.
+struct Slice {
+  SlabRef slab;
+  std::size_t offset, size;
+};
+
 class Output {
  public:
   static constexpr std::size_t kMaxFill = 512 * 1024;  // bytes of payload that one reserve can take
@@ -114,11 +120,6 @@ class Output {
   void consume(std::size_t bytes);
 
  private:
-  struct Slice {
-    SlabRef slab;
-    std::size_t offset, size;
-  };
-
   void make_room(std::size_t bytes);
   void extend(std::size_t bytes);
 
