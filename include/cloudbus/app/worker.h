@@ -71,7 +71,7 @@ class Worker {
   Relay& add_relay(std::unique_ptr<Relay> relay);
   Peer& add_peer(int fd, bool connecting, std::string name, const ServiceConfig* service);
   void add_builtin(Endpoint::Kind kind, int fd);
-  Relay* find_relay(OwnerId id);
+  Relay* find_relay(OwnerId id);  // of one of its legs, too
   Peer* find_peer(PeerId id);
   template <typename Visit>
   void for_each_peer(Visit visit) {
@@ -90,10 +90,11 @@ class Worker {
   void look_behind_later(Relay& relay);
 
   // Gathers what came for one relay, to write it at once; a part for another one, or flush_run(), writes it.
-  void add_to_run(OwnerId relay, Bytes part);
+  void add_to_run(OwnerId leg, Bytes part, bool ends_frame);
   void flush_run();
 
   double random() { return std::uniform_real_distribution<double>(0, 1)(random_); }
+  std::uint64_t random_bits() { return random_(); }
   Uuid new_conversation();
 
  private:
@@ -129,10 +130,11 @@ class Worker {
   Timers::Key look_key_ = new_id();
   Time look_armed_ = Time::max();
 
-  OwnerId run_relay_ = 0;
+  OwnerId run_leg_ = 0;
   iovec run_[kMostParts];
   int run_count_ = 0;
   std::size_t run_size_ = 0;
+  std::size_t run_part_ = 0;  // bytes at its end, of a frame that has not all arrived
 
   bool draining_ = false;
   Time drain_deadline_ = Time::max();
