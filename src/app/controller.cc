@@ -27,7 +27,7 @@ Controller::Controller(Worker& worker) : worker_(worker) {
       pools.push_back(&pool);
       names.push_back(std::move(name));
     }
-    services_.try_emplace(&service, Service{Balance(service.balance, std::move(names)), std::move(pools)});
+    services_.try_emplace(&service, Service{Balance(service.balance, names, worker.index()), std::move(pools)});
   }
   for (auto& [text, pool] : pools_)
     for (Slot& slot : pool.slots) slot_by_key_[slot.key] = {&pool, &slot};
