@@ -234,10 +234,10 @@ void Fanout::commit(LegId id, std::size_t bytes) {
 
 void Fanout::on_sent(LegId id, std::size_t bytes, Time now) {
   if (run_since_ == Time{}) run_since_ = now;
+  now_ = now;
   legs_[id].sent += bytes;
   finish_if_sent(id);
   drop_laggards();
-  wait_for_laggards(now);
   trim();
 }
 
@@ -271,6 +271,7 @@ void Fanout::on_stopped(LegId id, StreamCode code) {
 // Forgets what every leg has sent. A leg that is still being opened may have to be replaced by one that starts from the
 // first byte.
 void Fanout::trim() {
+  wait_for_laggards();
   if (is_opening() && can_begin() && kept() <= limits_.lag) return;
   std::uint64_t floor = backlog_.end();
   for (const Leg& leg : legs_)
@@ -280,9 +281,9 @@ void Fanout::trim() {
 
 // --- Legs that lag -----------------------------------------------------------------------------------------------
 //
-// Whoever is behind by more than the limit is dropped. Long before that, at half of it, the front stops for a moment: a
-// leg that catches up, or that is at least half as fast, is waited for. Without this, of legs that are equally fast all
-// but one would be lost, since the one whose turn comes first always has the next bytes first.
+// Whoever is behind by more than the limit is dropped. Long before that the front stops for a moment: a leg that catches
+// up, or that is at least half as fast, is waited for. Without this, of legs that are equally fast all but one would be
+// lost, since the one whose turn comes first always has the next bytes first.
 
 std::uint64_t Fanout::most_lag() const {
   return budget_.pressed() ? std::min(limits_.lag, kLagWhenPressed) : limits_.lag;
@@ -305,7 +306,7 @@ void Fanout::drop_laggards() {
   look_at_quorum();
 }
 
-void Fanout::wait_for_laggards(Time now) {
+void Fanout::wait_for_laggards() {
   bool waits = wait_until_ != Time::max();
   std::uint64_t far = std::min(most_lag() / 2, kNear);
   if (!waits && kept() <= far) return;
@@ -317,24 +318,25 @@ void Fanout::wait_for_laggards(Time now) {
     if (behind <= near) leg.is_slow = false;
     if (!leg.is_slow && behind > (waits ? near : far)) has_laggard = true;
   }
-  if (waits && !has_laggard) return go_on(now);
+  if (waits && !has_laggard) return go_on();
   if (waits || !has_laggard) return;
   run_speed_ =
-      static_cast<double>(ahead - run_front_) / static_cast<double>(std::max(now - run_since_, Duration(1)).count());
+      static_cast<double>(ahead - run_front_) / static_cast<double>(std::max(now_ - run_since_, Duration(1)).count());
   for (Leg& leg : legs_) leg.sent_before = leg.sent;
-  wait_since_ = now;
-  wait_until_ = now + kPatience;
+  wait_since_ = now_;
+  wait_until_ = now_ + kPatience;
 }
 
-void Fanout::go_on(Time now) {
+void Fanout::go_on() {
   wait_until_ = Time::max();
-  run_since_ = now;
+  run_since_ = now_;
   run_front_ = front();
   for (LegId id = 0; id < leg_count(); id++)
     if (may_read(id) > 0 && legs_[id].has_stream()) command(Command::Kind::Want, id);
 }
 
 void Fanout::on_time(Time now) {
+  now_ = now;
   if (now < wait_until_) return;
   auto waited = static_cast<double>((now - wait_since_).count());
   for (Leg& leg : legs_) {
@@ -343,7 +345,7 @@ void Fanout::on_time(Time now) {
   }
   wait_since_ = now;
   wait_until_ = now + kPatience;
-  wait_for_laggards(now);
+  wait_for_laggards();
 }
 
 // --- What it means for the client --------------------------------------------------------------------------------

@@ -172,8 +172,8 @@ class Fanout {
   void drop_all(StreamCode code);
   std::uint64_t most_lag() const;
   void drop_laggards();
-  void wait_for_laggards(Time now);
-  void go_on(Time now);
+  void wait_for_laggards();
+  void go_on();
   void finish_if_sent(LegId id);
   void end_if_over(LegId id);
   void look_at_quorum();
@@ -192,6 +192,7 @@ class Fanout {
   std::deque<Command> commands_;
   std::optional<LegId> winner_;
   // A leg that is only a little slower is waited for, so that it is not lost: see wait_for_laggards().
+  Time now_{};
   Time wait_since_{}, wait_until_ = Time::max();  // max: nobody is waited for
   Time run_since_{};                              // nobody was
   std::uint64_t run_front_ = 0;                   // front() then
