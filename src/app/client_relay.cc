@@ -187,7 +187,9 @@ void ClientRelay::on_data(LegId leg, iovec* parts, int count, std::size_t size, 
   for (std::size_t bytes = 0; bytes < deliver; first++) bytes += parts[first].iov_len;
   if (deliver > 0) {
     deliver_held(leg, fanout.leg(leg).held.size());
+    if (stage_ == Stage::Closed) return;
     deliver_from(leg, parts, first, deliver);
+    if (stage_ == Stage::Closed) return;
   }
   for (std::size_t left = hold; left > 0; first++) {
     Bytes bytes(static_cast<const std::byte*>(parts[first].iov_base), parts[first].iov_len);
@@ -217,6 +219,7 @@ void ClientRelay::deliver_held(LegId leg, std::size_t bytes) {
       size += parts[used].iov_len;
     }
     deliver_from(leg, parts, used, size);
+    if (stage_ == Stage::Closed) return;  // the client broke, and nothing is held any more
     legs_->fanout.take_held(leg, size);
     bytes -= size;
   }
@@ -252,7 +255,7 @@ void ClientRelay::fill(Session& session, const Session::Turn& turn, LegId leg) {
   if (std::size_t most = fanout.may_read(leg); most > 0 && readable_ && can_read()) {
     iovec place = fanout.reserve(std::min({std::size_t{read_size_}, turn.bytes, most}));
     IoResult result = read_some(&place, 1, place.iov_len);
-    if (result.bytes > 0) fanout.commit(leg, result.bytes);
+    fanout.commit(leg, result.bytes);
     read = result.status;
   }
   for (std::size_t left = turn.bytes; left > 0 && fanout.unsent(leg) > 0;) {

@@ -228,6 +228,7 @@ std::size_t Fanout::may_read(LegId id) const {
 
 void Fanout::commit(LegId id, std::size_t bytes) {
   backlog_.commit(bytes);
+  if (bytes == 0) return;
   for (LegId other = 0; other < leg_count(); other++)
     if (other != id && legs_[other].takes && legs_[other].has_stream()) command(Command::Kind::Want, other);
 }
