@@ -257,7 +257,7 @@ void Relay::finish_if_drained() {
   if (reset_pending_) return reset_if_drained();
   if (!fin_received_ || write_done_) return;
   write_done_ = true;
-  if (!read_done_ || cut_) connection_.finish();  // otherwise closing says it
+  if (!read_done_ || cut_ || !is_stream_over()) connection_.finish();  // otherwise closing says it
   close_if_done();
 }
 
