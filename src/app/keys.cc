@@ -35,6 +35,7 @@ std::string add_bind(std::vector<BindConfig>& binds, const IniEntry& entry) {
   auto [endpoint, error] = parse_endpoint(entry.value);
   if (!endpoint) return error;
   if (endpoint->is_builtin()) return endpoint->to_string() + " is no address to listen at; it is a segment's server";
+  if (endpoint->is_name()) return endpoint->to_string() + " is a name; allowed here is a numeric address, as in tcp://10.0.0.2:80";
   binds.push_back({*endpoint, entry.line});
   return {};
 }
