@@ -202,6 +202,11 @@ bool Address::operator==(const Address& other) const {
   }
 }
 
+Endpoint Endpoint::of(const Address& address) {
+  auto kind = !address.is_unix() ? Kind::Tcp : address.is_abstract() ? Kind::Abstract : Kind::Unix;
+  return {kind, address, {}, 0};
+}
+
 std::string Endpoint::to_string() const {
   switch (kind) {
     case Kind::Tcp: return "tcp://" + address.to_string();

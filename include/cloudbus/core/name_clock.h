@@ -33,13 +33,14 @@ class NameClock {
   // The last answer is served on, because no other can be had.
   bool is_stale() const { return has_answer_ && has_failed_; }
   bool has_answer() const { return has_answer_; }
+  bool has_failed() const { return has_failed_; }  // since the last answer
 
  private:
   Backoff backoff_{std::chrono::seconds(1), std::chrono::seconds(60)};
   Time ask_at_{}, answered_at_{};
   bool is_asking_ = false;
   bool has_answer_ = false;
-  bool has_failed_ = false;  // since the last answer
+  bool has_failed_ = false;
 };
 
 }  // namespace cloudbus

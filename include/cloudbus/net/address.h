@@ -62,6 +62,8 @@ struct Endpoint {
   std::string name;  // lower case
   int port = 0;
 
+  static Endpoint of(const Address& address);
+
   // DNS knows its addresses.
   bool is_name() const {
     return kind == Kind::Host || kind == Kind::Srv || kind == Kind::Urn || kind == Kind::Naptr;
