@@ -369,7 +369,12 @@ std::string ClientRelay::server_of(LegId leg) const {
 }
 
 std::string ClientRelay::server_text() const {
-  if (!legs_) return service_.mode == Mode::OneToOne ? server_name(service_.servers.front().endpoint) : "-";
+  if (!legs_ && service_.mode != Mode::OneToOne) return "-";
+  if (!legs_) {
+    const Endpoint& server = service_.servers.front().endpoint;
+    Peer* peer = server.is_name() ? worker_.find_peer(peer_) : nullptr;
+    return peer ? peer->address() : server_name(server);
+  }
   const Fanout& fanout = legs_->fanout;
   if (fanout.winner()) return server_of(*fanout.winner());
   bool has_one = service_.mode == Mode::Balance || service_.mode == Mode::OneToOne;

@@ -5,7 +5,7 @@
 
 #include "cloudbus/app/log.h"
 #include "cloudbus/app/worker.h"
-#include "cloudbus/net/dns_answer.h"
+
 
 namespace cloudbus {
 namespace {
@@ -29,7 +29,7 @@ Directory::~Directory() { worker_.timers().clear(timer_key_, armed_); }
 Directory::Id Directory::watch(const Endpoint& endpoint, bool lazily) {
   auto [found, is_new] = ids_.try_emplace(endpoint.to_string(), static_cast<Id>(entries_.size()));
   Id id = found->second;
-  if (is_new) entries_.push_back({endpoint, lazily, false, {}, {}, {}});
+  if (is_new) entries_.emplace_back(endpoint);
   entries_[id].is_lazy |= lazily;
   look_at(id);
   arm();
@@ -40,7 +40,7 @@ Directory::Id Directory::watch(const Endpoint& endpoint, bool lazily) {
 
 void Directory::look_at(Id id) {
   const Endpoint endpoint = entries_[id].endpoint;
-  Look look{.id = id};
+  Look look(id);
   switch (endpoint.kind) {
     case Endpoint::Kind::Host: add_host(look, endpoint.name, endpoint.port); break;
     case Endpoint::Kind::Srv: add_services(look, endpoint.name); break;

@@ -47,11 +47,7 @@ void Connection::stop_reading() {
   if (is_unix_) ::shutdown(fd_, SHUT_RD);
 }
 
-int Connection::take_error() {
-  int error = 0;
-  socklen_t size = sizeof error;
-  return getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
-}
+int Connection::take_error() { return take_socket_error(fd_); }
 
 std::size_t Connection::unacknowledged() const {
   int bytes = 0;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cloudbus/net/dialer.h"
+#include "cloudbus/net/socket_error.h"
 
 namespace cloudbus {
 
@@ -59,7 +60,7 @@ void Connector::on_writable(int, short, void* argument) noexcept {
 
 void Connector::on_result(Try& one) {
   one.watch.stop();
-  int error = socket_error(one.fd);
+  int error = take_socket_error(one.fd);
   int fd = std::exchange(one.fd, -1);
   open_--;
   if (error == 0) {

@@ -48,9 +48,7 @@ void Resolver::open() {
 
 // Calls back for every query that is under way.
 void Resolver::close() {
-  is_closing_ = true;
   if (channel_) ares_destroy(std::exchange(channel_, nullptr));
-  is_closing_ = false;
   timer_.stop();
   sockets_.clear();
 }

@@ -65,14 +65,18 @@ class Directory {
     std::vector<NaptrRecord> rules;
   };
   struct Entry {
+    explicit Entry(const Endpoint& its_endpoint) : endpoint(its_endpoint) {}
+
     Endpoint endpoint;
-    bool is_lazy;
+    bool is_lazy = false;
     bool is_known = false, is_in_trouble = false;
     Targets targets;
     std::set<Key> names;  // that it depends on
     std::string trouble;  // what was logged last
   };
   struct Look {  // at one entry, anew
+    explicit Look(Id its_id) : id(its_id) {}
+
     Id id;
     bool is_known = true, is_in_trouble = false;
     bool is_expired = false;  // an answer has served too long

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "cloudbus/core/bytes.h"
@@ -29,12 +30,12 @@ class Resolver {
     Failed,   // no answer, or a server that cannot answer; `error` says why
   };
   struct Answer {
-    std::uint64_t token;
-    Status status;
-    std::vector<Address> addresses;  // of a Host: IPv4 and IPv6, with port 0
+    std::uint64_t token = 0;
+    Status status = Status::Failed;
+    std::vector<Address> addresses{};  // of a Host: IPv4 and IPv6, with port 0
     Duration ttl{};                  // the least of a Host's
-    std::vector<std::byte> message;  // of the others, as it came; also with Missing where there is one
-    std::string error;
+    std::vector<std::byte> message{};  // of the others, as it came; also with Missing where there is one
+    std::string error{};
   };
 
   static constexpr Duration kDeadline = std::chrono::seconds(5);  // of a query
@@ -76,7 +77,6 @@ class Resolver {
   std::string servers_;
   ares_channel channel_ = nullptr;
   std::string open_error_;
-  bool is_closing_ = false;
   bool was_heard_ = false;  // something was answered since the last deadline that passed
   std::uint64_t last_id_ = 0;
   std::unordered_map<std::uint64_t, std::unique_ptr<Query>> queries_;
