@@ -123,6 +123,9 @@ void ClientRelay::run(const Fanout::Command& command) {
     case Kind::Finish:
       if (session) session->finish(stream);
       return;
+    case Kind::Stop:
+      if (session) session->stop(stream, command.code);
+      return;
     case Kind::Reset:
       if (command.code == StreamCode::Lagging)
         log_line(LogLevel::Warning, service_.name, "the server lags behind the others and is left out",
@@ -251,7 +254,7 @@ void ClientRelay::fill(Session& session, const Session::Turn& turn, LegId leg) {
   if (readable_ && can_read() && fanout.may_read(leg)) {
     iovec place = fanout.reserve(std::min<std::size_t>(read_size_, turn.bytes));
     IoResult result = read_some(&place, 1, place.iov_len);
-    if (result.bytes > 0) fanout.commit(leg, result.bytes);
+    fanout.commit(leg, result.bytes);
     read = result.status;
   }
   for (std::size_t left = turn.bytes; left > 0 && fanout.unsent(leg) > 0;) {
@@ -275,9 +278,8 @@ void ClientRelay::finish_stream() {
 
 void ClientRelay::stop_stream(StreamCode code) {
   if (!legs_) return Relay::stop_stream(code);
-  for (LegId leg = 0; leg < legs_->fanout.leg_count(); leg++)
-    if (Session* session = session_of(leg)) session->stop(legs_->streams[leg].id, code);
-  legs_->fanout.stop_answers();
+  legs_->fanout.stop_answers(code);
+  run_commands();
   step();
 }
 

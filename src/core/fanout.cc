@@ -46,7 +46,7 @@ std::size_t Fanout::count_living() const {
 bool Fanout::can_begin() const { return next_ < order_.size() && backlog_.begin() == 0; }
 
 void Fanout::begin() {
-  legs_.emplace_back(order_[next_++]);
+  legs_.emplace_back(order_[next_++]).answers = !stop_;
   command(Command::Kind::Open, leg_count() - 1);
 }
 
@@ -65,6 +65,7 @@ void Fanout::on_accepted(LegId id) {
   leg.state = LegState::Open;
   auto counts = [](const Leg& each) { return each.state == LegState::Open || each.state == LegState::Ended; };
   if (!open_ && static_cast<std::size_t>(std::ranges::count_if(legs_, counts)) >= limits_.quorum) open();
+  if (stop_) command(Command::Kind::Stop, id, *stop_);
   end_if_over(id);
   trim();
 }
@@ -85,7 +86,8 @@ void Fanout::lose(LegId id, LegState state, StreamCode code) {
   Leg& leg = legs_[id];
   if (mode_ == Mode::FullDuplex && leg.answered && leg.answers) cut_ = true;
   leg.state = state;
-  leg.code = code_ = code;
+  leg.code = code;
+  if (code != StreamCode::LostRace) code_ = code;
   leg.takes = leg.answers = false;
   held_ -= leg.held.size();
   leg.held.pop(leg.held.size());
@@ -175,12 +177,15 @@ void Fanout::hold(LegId id, Bytes bytes, bool is_part) {
 
 std::optional<Fanout::Release> Fanout::release() const {
   if (held_ == 0 || !open_) return std::nullopt;
+  std::optional<Release> first;
   for (LegId id = 0; id < leg_count(); id++) {
     const Leg& leg = legs_[id];
-    if (leg.held.size() > leg.held_part) return Release{id, leg.held.size() - leg.held_part};
-    if (!leg.held.empty() && is_alone(id)) return Release{id, leg.held.size()};
+    if (leg.held.empty() || (first && legs_[first->leg].held_since < leg.held_since)) continue;
+    bool is_cut = leg.answers && !is_alone(id);  // the rest of a part is still to come, and others may come before it
+    std::size_t bytes = leg.held.size() - (is_cut ? leg.held_part : 0);
+    if (bytes > 0) first = Release{id, bytes};
   }
-  return std::nullopt;
+  return first;
 }
 
 void Fanout::take_held(LegId id, std::size_t bytes) {
@@ -192,9 +197,12 @@ void Fanout::take_held(LegId id, std::size_t bytes) {
   end_if_over(id);
 }
 
-void Fanout::stop_answers() {
+// A leg that is not accepted yet is told later: its stream must not be over before it is known who serves it.
+void Fanout::stop_answers(StreamCode code) {
+  stop_ = code;
   for (LegId id = 0; id < leg_count(); id++) {
-    legs_[id].answers = false;
+    Leg& leg = legs_[id];
+    if (std::exchange(leg.answers, false) && leg.state == LegState::Open) command(Command::Kind::Stop, id, code);
     end_if_over(id);
   }
 }
@@ -224,6 +232,7 @@ bool Fanout::may_read(LegId id) const {
 
 void Fanout::commit(LegId id, std::size_t bytes) {
   backlog_.commit(bytes);
+  if (bytes == 0) return;
   for (LegId other = 0; other < leg_count(); other++)
     if (other != id && legs_[other].takes && legs_[other].has_stream()) command(Command::Kind::Want, other);
 }
@@ -265,7 +274,7 @@ void Fanout::on_stopped(LegId id, StreamCode code) {
 std::uint64_t Fanout::front() const {
   std::uint64_t front = 0;
   for (const Leg& leg : legs_)
-    if (leg.is_living()) front = std::max(front, leg.sent);
+    if (leg.is_living() && (leg.takes || (finished_ && leg.sent == backlog_.end()))) front = std::max(front, leg.sent);
   return front;
 }
 

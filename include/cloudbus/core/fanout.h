@@ -71,11 +71,12 @@ class Fanout {
       Open,    // a stream for the leg, then on_opened(); or on_failed() when there can be none
       Want,    // Session::want
       Finish,  // Session::finish
+      Stop,    // Session::stop
       Reset,   // Session::reset, if the leg has a stream
     };
     Kind kind;
     LegId leg;
-    StreamCode code = StreamCode::Cancelled;  // of a Reset
+    StreamCode code = StreamCode::Cancelled;  // of a Stop or a Reset
   };
   std::optional<Command> next_command();
 
@@ -107,15 +108,16 @@ class Fanout {
   // `is_part`: they belong to a frame that has not all arrived.
   void hold(LegId id, Bytes bytes, bool is_part);
 
-  // A leg whose first held bytes are to go to the client now. take_held() says that they went.
+  // A leg whose first held bytes are to go to the client now: of several, the one that began to hold first. take_held()
+  // says that they went.
   struct Release {
     LegId leg;
     std::size_t bytes;
   };
   std::optional<Release> release() const;
   void take_held(LegId id, std::size_t bytes);
-  // The client reads no more: answers are not waited for.
-  void stop_answers();
+  // The client reads no more: answers are not waited for, and the servers are told so, those of later legs too.
+  void stop_answers(StreamCode code);
 
   // --- The client's bytes ----------------------------------------------------------------------------------------
 
@@ -129,13 +131,13 @@ class Fanout {
   // The leg has sent all that there is, and more may be read from the client.
   bool may_read(LegId id) const;
   iovec reserve(std::size_t bytes) { return backlog_.reserve(bytes); }
-  // So many bytes were read, to be sent by this leg first.
+  // So many bytes were read, to be sent by this leg first. With 0 what was reserved is given back.
   void commit(LegId id, std::size_t bytes);
   // The client's FIN.
   void finish();
   // The client is gone, or nothing is to reach it any more: what is left of the legs is reset.
   void abandon(StreamCode code);
-  // Where the leg that was sent most is in the client's stream.
+  // Where in the client's stream the leg is that was sent most, of those that read on or were sent all.
   std::uint64_t front() const;
   std::uint64_t kept() const { return backlog_.end() - backlog_.begin(); }
 
@@ -187,7 +189,8 @@ class Fanout {
   bool open_ = false;
   bool finished_ = false;  // the client's FIN was read
   bool broken_ = false;
-  bool cut_ = false;  // a leg was lost in the middle of its answer
+  bool cut_ = false;                // a leg was lost in the middle of its answer
+  std::optional<StreamCode> stop_;  // the client reads no more
   StreamCode code_ = StreamCode::Cancelled;
 };
 
