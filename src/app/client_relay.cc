@@ -154,6 +154,7 @@ void ClientRelay::step() {
   }
   close_if_done();
   legs_->is_stepping = false;
+  if (fanout.next_deadline() < armed_) arm();
 }
 
 void ClientRelay::on_finished(LegId leg) {
@@ -189,7 +190,9 @@ void ClientRelay::on_data(LegId leg, iovec* parts, int count, std::size_t size, 
   for (std::size_t bytes = 0; bytes < deliver; first++) bytes += parts[first].iov_len;
   if (deliver > 0) {
     deliver_held(leg, fanout.leg(leg).held.size());
+    if (stage_ == Stage::Closed) return;
     deliver_from(leg, parts, first, deliver);
+    if (stage_ == Stage::Closed) return;
   }
   for (std::size_t left = hold; left > 0; first++) {
     Bytes bytes(static_cast<const std::byte*>(parts[first].iov_base), parts[first].iov_len);
@@ -219,6 +222,7 @@ void ClientRelay::deliver_held(LegId leg, std::size_t bytes) {
       size += parts[used].iov_len;
     }
     deliver_from(leg, parts, used, size);
+    if (stage_ == Stage::Closed) return;  // the client broke, and nothing is held any more
     legs_->fanout.take_held(leg, size);
     bytes -= size;
   }
@@ -242,7 +246,7 @@ void ClientRelay::give_credit(std::size_t bytes) {
 void ClientRelay::want() {
   if (!legs_) return Relay::want();
   for (LegId leg = 0; leg < legs_->fanout.leg_count(); leg++)
-    if (legs_->fanout.may_read(leg))
+    if (legs_->fanout.may_read(leg) > 0)
       if (Session* session = session_of(leg)) session->want(legs_->streams[leg].id);
 }
 
@@ -251,8 +255,8 @@ void ClientRelay::fill(Session& session, const Session::Turn& turn, LegId leg) {
   if (stage_ == Stage::Closed) return session.fill_done(turn.stream, 0, false);
   Fanout& fanout = legs_->fanout;
   std::optional<Io> read;
-  if (readable_ && can_read() && fanout.may_read(leg)) {
-    iovec place = fanout.reserve(std::min<std::size_t>(read_size_, turn.bytes));
+  if (std::size_t most = fanout.may_read(leg); most > 0 && readable_ && can_read()) {
+    iovec place = fanout.reserve(std::min({std::size_t{read_size_}, turn.bytes, most}));
     IoResult result = read_some(&place, 1, place.iov_len);
     fanout.commit(leg, result.bytes);
     read = result.status;
@@ -261,11 +265,11 @@ void ClientRelay::fill(Session& session, const Session::Turn& turn, LegId leg) {
     Slice piece = fanout.piece(leg);
     piece.size = std::min(piece.size, left);
     session.share(turn, piece);
-    fanout.on_sent(leg, piece.size);
+    fanout.on_sent(leg, piece.size, worker_.now());
     left -= piece.size;
     last_activity_ = worker_.now();
   }
-  session.fill_done(turn.stream, 0, fanout.unsent(leg) > 0 || (readable_ && fanout.may_read(leg)));
+  session.fill_done(turn.stream, 0, fanout.unsent(leg) > 0 || (readable_ && fanout.may_read(leg) > 0));
   if (read) after_read(*read);
   step();
 }
@@ -305,13 +309,19 @@ StreamCode ClientRelay::connect_timeout_code() const {
 
 Time ClientRelay::next_deadline() const {
   Time deadline = Relay::next_deadline();
-  bool is_opening = legs_ && stage_ == Stage::Open && legs_->fanout.is_opening();
-  return is_opening ? std::min(deadline, started_ + service_.connect_timeout) : deadline;
+  if (!legs_ || stage_ == Stage::Closed) return deadline;
+  bool is_opening = stage_ == Stage::Open && legs_->fanout.is_opening();
+  if (is_opening) deadline = std::min(deadline, started_ + service_.connect_timeout);
+  return std::min(deadline, legs_->fanout.next_deadline());
 }
 
 bool ClientRelay::on_own_deadline(Time now) {
-  if (!legs_ || now < started_ + service_.connect_timeout || !legs_->fanout.is_opening()) return false;
-  legs_->fanout.on_connect_timeout();
+  if (!legs_) return false;
+  Fanout& fanout = legs_->fanout;
+  bool is_late = now >= started_ + service_.connect_timeout && fanout.is_opening();
+  if (!is_late && now < fanout.next_deadline()) return false;
+  if (is_late) fanout.on_connect_timeout();
+  fanout.on_time(now);
   step();
   return true;
 }

@@ -27,7 +27,7 @@ Controller::Controller(Worker& worker) : worker_(worker) {
       pools.push_back(&pool);
       names.push_back(std::move(name));
     }
-    services_.try_emplace(&service, Service{Balance(service.balance, std::move(names)), std::move(pools)});
+    services_.try_emplace(&service, Service{Balance(service.balance, names, worker.index()), std::move(pools)});
   }
   for (auto& [text, pool] : pools_)
     for (Slot& slot : pool.slots) slot_by_key_[slot.key] = {&pool, &slot};
@@ -47,7 +47,8 @@ void Controller::on_start() {
 void Controller::on_client(const ServiceConfig& service, int fd, const Address& address) {
   auto made = std::make_unique<ClientRelay>(*this, worker_, worker_.new_id(), service, fd, address);
   auto& relay = static_cast<ClientRelay&>(worker_.add_relay(std::move(made)));
-  if (!begin(relay)) wait(relay);
+  if (begin(relay)) return;
+  for (Pool* pool : services_.at(&service).pools) wait(*pool, {relay.id(), std::nullopt});
 }
 
 // False while the links that it needs are not there.
@@ -68,15 +69,24 @@ bool Controller::begin(ClientRelay& relay) {
   return true;
 }
 
-void Controller::wait(ClientRelay& relay) {
-  for (Pool* pool : services_.at(&relay.service()).pools) pool->waiting.push_back({relay.id(), std::nullopt});
+void Controller::wait(Pool& pool, const Pool::Waiting& waiting) {
+  pool.waiting.push_back(waiting);
+  if (pool.waiting.size() < pool.look_at) return;
+  std::erase_if(pool.waiting, [this](const Pool::Waiting& other) { return !is_waiting(other); });
+  pool.look_at = std::max<std::size_t>(64, 2 * pool.waiting.size());
+}
+
+bool Controller::is_waiting(const Pool::Waiting& waiting) {
+  auto* relay = static_cast<ClientRelay*>(worker_.find_relay(waiting.relay));
+  if (!relay) return false;
+  return waiting.leg ? relay->is_waiting(*waiting.leg) : relay->is_new();
 }
 
 void Controller::open_leg(ClientRelay& relay, LegId leg, ServerIndex server) {
   Pool& pool = *services_.at(&relay.service()).pools[server];
   if (Peer* peer = pick(pool)) return relay.open_leg_on(leg, *peer);
   if (!pool.is_usable()) return relay.leg_unreachable(leg);
-  pool.waiting.push_back({relay.id(), leg});
+  wait(pool, {relay.id(), leg});
 }
 
 bool Controller::Pool::is_usable() const {
@@ -96,12 +106,11 @@ Peer* Controller::pick(Pool& pool) {
 
 // False when there is no link for it. Whoever waits no more is served.
 bool Controller::serve(Pool& pool, const Pool::Waiting& waiting) {
-  auto* relay = static_cast<ClientRelay*>(worker_.find_relay(waiting.relay));
-  if (!relay) return true;
-  if (!waiting.leg) return !relay->is_new() || begin(*relay);
-  if (!relay->is_waiting(*waiting.leg)) return true;
+  if (!is_waiting(waiting)) return true;
+  auto& relay = static_cast<ClientRelay&>(*worker_.find_relay(waiting.relay));
+  if (!waiting.leg) return begin(relay);
   Peer* peer = pick(pool);
-  if (peer) relay->open_leg_on(*waiting.leg, *peer);
+  if (peer) relay.open_leg_on(*waiting.leg, *peer);
   return peer;
 }
 
@@ -121,10 +130,9 @@ void Controller::give_up_legs(Pool& pool) {
   for (const Pool::Waiting& waiting : pool.waiting)
     if (waiting.leg) legs.push_back(waiting);
   std::erase_if(pool.waiting, [](const Pool::Waiting& waiting) { return waiting.leg.has_value(); });
-  for (const Pool::Waiting& waiting : legs) {
-    auto* relay = static_cast<ClientRelay*>(worker_.find_relay(waiting.relay));
-    if (relay && relay->is_waiting(*waiting.leg)) relay->leg_unreachable(*waiting.leg);
-  }
+  for (const Pool::Waiting& waiting : legs)
+    if (is_waiting(waiting))
+      static_cast<ClientRelay&>(*worker_.find_relay(waiting.relay)).leg_unreachable(*waiting.leg);
 }
 
 // --- Links -------------------------------------------------------------------------------------------------------

@@ -13,9 +13,8 @@ namespace {
 
 constexpr std::array<std::string_view, 6> kLogLevels = {"trace", "debug", "info", "warning", "error", "off"};
 constexpr std::array<std::string_view, 2> kLogFormats = {"text", "json"};
-constexpr std::array<std::string_view, 4> kModeWords = {"half duplex", "full duplex", "balance", "publish"};
-constexpr std::array<Mode, 4> kModes = {Mode::HalfDuplex, Mode::FullDuplex, Mode::Balance, Mode::Publish};
-constexpr std::size_t kSegmentModes = 3;  // the first
+constexpr std::array<std::string_view, 4> kModes = {"half duplex", "full duplex", "publish", "balance"};
+constexpr std::size_t kFirstMode = static_cast<std::size_t>(Mode::HalfDuplex);  // the first word's
 constexpr std::array<std::string_view, 5> kPolicies = {"round robin", "least connections", "random", "hash", "first"};
 constexpr int kMostServers = 1000;  // of a service
 constexpr int kMostThreads = 64;
@@ -66,17 +65,18 @@ std::string set_service(ServiceDraft& draft, const IniEntry& entry) {
 }
 
 std::string set_mode(Role role, ServiceDraft& draft, const IniEntry& entry) {
-  auto allowed = std::span(kModeWords).first(role == Role::Segment ? kSegmentModes : kModeWords.size());
-  auto parsed = parse_word(entry.value, allowed);
-  if (parsed.value) {
-    draft.mode = kModes[*parsed.value];
-    draft.mode_line = entry.line;
-    return {};
+  const std::string of_segments = "; allowed are balance, and with one server half duplex and full duplex";
+  auto parsed = parse_word(entry.value, kModes);
+  if (!parsed.value) {
+    return role == Role::Controller ? parsed.error : quoted(entry.value) + " is not known here" + of_segments;
   }
-  auto known = parse_word(entry.value, kModeWords);
-  if (!known.value) return parsed.error;
-  return std::string(kModeWords[*known.value]) + " is a controller's mode: a segment sends each client to one of its " +
-         "servers; allowed are " + listed(allowed);
+  auto mode = static_cast<Mode>(*parsed.value + kFirstMode);
+  if (mode == Mode::Publish && role == Role::Segment) {
+    return "publish is a controller's mode: a segment sends each client to one of its servers" + of_segments;
+  }
+  draft.mode = mode;
+  draft.mode_line = entry.line;
+  return {};
 }
 
 std::string set_fanout(ServiceDraft& draft, const IniEntry& entry) {
@@ -260,8 +260,8 @@ std::string unknown_key(Role role, Place place, std::string_view key) {
 }
 
 std::string_view word_of(Mode mode) {
-  auto known = std::ranges::find(kModes, mode == Mode::OneToOne ? Mode::FullDuplex : mode);
-  return kModeWords[static_cast<std::size_t>(known - kModes.begin())];
+  if (mode == Mode::OneToOne) mode = Mode::FullDuplex;
+  return kModes[static_cast<std::size_t>(mode) - kFirstMode];
 }
 
 std::string_view word_of(BalancePolicy policy) { return kPolicies[static_cast<std::size_t>(policy)]; }

@@ -34,7 +34,7 @@ Segment::Segment(Worker& worker) : worker_(worker), pause_key_(worker.new_id()) 
   for (const ServiceConfig& service : worker.config().services) {
     std::vector<std::string> names;
     for (const ServerConfig& server : service.servers) names.push_back(server.endpoint.to_string());
-    services_.try_emplace(service.name, Service{&service, Balance(service.balance, std::move(names))});
+    services_.try_emplace(service.name, Service{&service, Balance(service.balance, names, worker.index())});
   }
 }
 

@@ -15,9 +15,10 @@
 
 namespace cloudbus {
 
-Worker::Worker(std::shared_ptr<const Config> config, const Uuid& boot_id)
+Worker::Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, std::size_t index)
     : config_(std::move(config)),
       boot_id_(boot_id),
+      index_(index),
       budget_(config_->memory / static_cast<std::uint64_t>(config_->threads)),
       read_buffer_(kReadBuffer) {
   std::random_device device;

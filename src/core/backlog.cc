@@ -21,10 +21,8 @@ iovec Backlog::reserve(std::size_t bytes) {
 }
 
 void Backlog::commit(std::size_t bytes) {
-  if (bytes == 0) {
-    if (kept_.empty()) current_.reset();
-    return;
-  }
+  if (empty() && bytes == 0) current_.reset();
+  if (bytes == 0) return;
   if (!kept_.empty() && kept_.back().slice.slab == current_)
     kept_.back().slice.size += bytes;  // it ended where these begin: a slab is filled in order
   else

@@ -8,6 +8,8 @@ namespace cloudbus {
 namespace {
 
 constexpr std::uint64_t kLagWhenPressed = 1024 * 1024;  // bytes, while memory is short
+constexpr std::uint64_t kNear = 1024 * 1024;            // bytes that a leg is behind before it is waited for
+constexpr Duration kPatience = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -225,19 +227,25 @@ std::uint64_t Fanout::unsent(LegId id) const {
   return leg.takes && sends() ? backlog_.end() - leg.sent : 0;
 }
 
-bool Fanout::may_read(LegId id) const {
+// No more than what leaves the others time to follow.
+std::size_t Fanout::may_read(LegId id) const {
   const Leg& leg = legs_[id];
-  return leg.takes && sends() && leg.sent == backlog_.end() && !finished_;
+  bool may = leg.takes && sends() && leg.sent == backlog_.end() && !finished_ && wait_until_ == Time::max();
+  return may ? static_cast<std::size_t>(most_lag() / 4) : 0;
 }
 
 void Fanout::commit(LegId id, std::size_t bytes) {
+  bool is_new_run = backlog_.empty();  // a pause of the client is not the front's slowness
   backlog_.commit(bytes);
   if (bytes == 0) return;
+  if (is_new_run) start_run(Time{});
   for (LegId other = 0; other < leg_count(); other++)
     if (other != id && legs_[other].takes && legs_[other].has_stream()) command(Command::Kind::Want, other);
 }
 
-void Fanout::on_sent(LegId id, std::size_t bytes) {
+void Fanout::on_sent(LegId id, std::size_t bytes, Time now) {
+  now_ = now;
+  if (run_since_ == Time{}) run_since_ = now;
   legs_[id].sent += bytes;
   finish_if_sent(id);
   drop_laggards();
@@ -271,6 +279,27 @@ void Fanout::on_stopped(LegId id, StreamCode code) {
   trim();
 }
 
+// Forgets what every leg has sent. A leg that is still being opened may have to be replaced by one that starts from the
+// first byte.
+void Fanout::trim() {
+  wait_for_laggards();
+  if (is_opening() && can_begin() && kept() <= limits_.lag) return;
+  std::uint64_t floor = backlog_.end();
+  for (const Leg& leg : legs_)
+    if (leg.takes) floor = std::min(floor, leg.sent);
+  backlog_.trim(floor);
+}
+
+// --- Legs that lag -----------------------------------------------------------------------------------------------
+//
+// Whoever is behind by more than the limit is dropped. Long before that the front stops for a moment: a leg that
+// catches up, or that is at least half as fast, is waited for. Without this, of legs that are equally fast all but one
+// would be lost, since the one whose turn comes first always has the next bytes first.
+
+std::uint64_t Fanout::most_lag() const {
+  return budget_.pressed() ? std::min(limits_.lag, kLagWhenPressed) : limits_.lag;
+}
+
 std::uint64_t Fanout::front() const {
   std::uint64_t front = 0;
   for (const Leg& leg : legs_)
@@ -280,7 +309,7 @@ std::uint64_t Fanout::front() const {
 
 // The front is never behind itself: the last leg is not dropped.
 void Fanout::drop_laggards() {
-  std::uint64_t most = budget_.pressed() ? std::min(limits_.lag, kLagWhenPressed) : limits_.lag;
+  std::uint64_t most = most_lag();
   if (kept() <= most) return;
   std::uint64_t ahead = front();
   for (LegId id = 0; id < leg_count(); id++)
@@ -288,14 +317,50 @@ void Fanout::drop_laggards() {
   look_at_quorum();
 }
 
-// Forgets what every leg has sent. A leg that is still being opened may have to be replaced by one that starts from the
-// first byte.
-void Fanout::trim() {
-  if (is_opening() && can_begin() && kept() <= limits_.lag) return;
-  std::uint64_t floor = backlog_.end();
-  for (const Leg& leg : legs_)
-    if (leg.takes) floor = std::min(floor, leg.sent);
-  backlog_.trim(floor);
+void Fanout::wait_for_laggards() {
+  bool waits = wait_until_ != Time::max();
+  std::uint64_t far = std::min(most_lag() / 2, kNear);
+  if (!waits && kept() <= far && std::ranges::none_of(legs_, &Leg::is_slow)) return;
+  std::uint64_t ahead = front(), near = far / 2;
+  bool has_laggard = false;
+  for (Leg& leg : legs_) {
+    if (!leg.takes) continue;
+    std::uint64_t behind = ahead - leg.sent;
+    if (behind <= near) leg.is_slow = false;
+    if (!leg.is_slow && behind > (waits ? near : far)) has_laggard = true;
+  }
+  if (waits && !has_laggard) return go_on();
+  if (waits || !has_laggard) return;
+  std::uint64_t run = std::max(ahead, run_front_) - run_front_;
+  run_speed_ = static_cast<double>(run) / static_cast<double>(std::max(now_ - run_since_, Duration(1)).count());
+  for (Leg& leg : legs_) leg.sent_before = leg.sent;
+  wait_since_ = now_;
+  wait_until_ = now_ + kPatience;
+}
+
+void Fanout::go_on() {
+  wait_until_ = Time::max();
+  start_run(now_);
+  for (LegId id = 0; id < leg_count(); id++)
+    if (may_read(id) > 0 && legs_[id].has_stream()) command(Command::Kind::Want, id);
+}
+
+void Fanout::start_run(Time since) {
+  run_since_ = since;
+  run_front_ = front();
+}
+
+void Fanout::on_time(Time now) {
+  now_ = now;
+  if (now < wait_until_) return;
+  auto waited = static_cast<double>((now - wait_since_).count());
+  for (Leg& leg : legs_) {
+    if (static_cast<double>(leg.sent - leg.sent_before) < run_speed_ / 2 * waited) leg.is_slow = true;
+    leg.sent_before = leg.sent;
+  }
+  wait_since_ = now;
+  wait_until_ = now + kPatience;
+  wait_for_laggards();
 }
 
 // --- What it means for the client --------------------------------------------------------------------------------

@@ -126,9 +126,9 @@ TEST(Config, HalfAndFullDuplexAreAcceptedInEverySpelling) {
     EXPECT_EQ(errors(kController, "[A]\n" + kGood + "mode=" + mode + "\n"), "");
   }
   EXPECT_EQ(line_error(kController, "mode=duplex"),
-            "mode: \"duplex\" is not known here; allowed are half duplex, full duplex, balance and publish");
+            "mode: \"duplex\" is not known here; allowed are half duplex, full duplex, publish and balance");
   EXPECT_EQ(line_error(kSegment, "mode=duplex"),
-            "mode: \"duplex\" is not known here; allowed are half duplex, full duplex and balance");
+            "mode: \"duplex\" is not known here; allowed are balance, and with one server half duplex and full duplex");
 }
 
 TEST(Config, OneServerIsOneToOneButForAControllersPublish) {
@@ -157,7 +157,7 @@ TEST(Config, ASegmentsSeveralServersAreBalanced) {
   for (const string& more : {string(), kMore}) {
     EXPECT_EQ(line_error(kSegment, "mode=publish\n" + more),
               "mode: publish is a controller's mode: a segment sends each client to one of its servers; allowed are "
-              "half duplex, full duplex and balance");
+              "balance, and with one server half duplex and full duplex");
   }
 }
 

@@ -69,7 +69,7 @@ class FanoutCase {
       piece.size = std::min(piece.size, most);
       text += as_text({piece.data(), piece.size});
       most -= piece.size;
-      fanout.on_sent(leg, piece.size);
+      fanout.on_sent(leg, piece.size, now);
     }
     return text;
   }
@@ -92,6 +92,7 @@ class FanoutCase {
     return client;
   }
 
+  Time now{std::chrono::hours(1)};
   SlabPool pool;
   Budget budget{1024 * 1024 * 1024};
   Fanout fanout;

@@ -52,7 +52,7 @@ TEST(Fanout, ALegIsSentToBeforeItIsAccepted) {
   FanoutCase a(Mode::HalfDuplex, kAll, 2);
   a.go_on().open({0});
   EXPECT_EQ(a.commands(), "want 0");
-  EXPECT_TRUE(a.fanout.may_read(0));
+  EXPECT_GT(a.fanout.may_read(0), 0u);
   a.read(0, "early");
   EXPECT_EQ(a.send(0), "early");
 }
@@ -91,8 +91,8 @@ TEST(Fanout, OnlyALegThatHasSentAllMayRead) {
   a.read(0, "more");
   EXPECT_FALSE(a.fanout.may_read(0) || a.fanout.may_read(1));
   a.send(1);
-  EXPECT_TRUE(a.fanout.may_read(1));
-  EXPECT_FALSE(a.fanout.may_read(0));
+  EXPECT_GT(a.fanout.may_read(1), 0u);
+  EXPECT_EQ(a.fanout.may_read(0), 0u);
   EXPECT_EQ(a.fanout.front(), 4u);
 }
 
@@ -191,7 +191,7 @@ TEST(Fanout, AReadThatFoundNothingWakesNobodyAndKeepsNothing) {
   a.fanout.commit(0, 0);
   EXPECT_EQ(a.commands(), "");
   EXPECT_EQ(a.pool.take()->used, 0u);
-  EXPECT_TRUE(a.fanout.may_read(1));
+  EXPECT_GT(a.fanout.may_read(1), 0u);
 }
 
 // --- Half duplex: the latch ---
@@ -433,7 +433,7 @@ TEST(Fanout, TheClientsFinGoesToEveryLegBehindTheBytes) {
   a.go_on();
   a.fanout.finish();
   EXPECT_EQ(a.commands(), "finish 0; finish 2");
-  EXPECT_FALSE(a.fanout.may_read(0));
+  EXPECT_EQ(a.fanout.may_read(0), 0u);
   a.send(1);
   EXPECT_EQ(a.commands(), "finish 1");
   a.open({3});
@@ -501,7 +501,7 @@ TEST(Fanout, AServerThatReadsNoMoreIsSentNothing) {
   a.fanout.on_stopped(0, StreamCode::ServerReset);
   EXPECT_EQ(a.send(0), "");
   EXPECT_EQ(a.send(1), "12345");
-  EXPECT_FALSE(a.fanout.may_read(0));
+  EXPECT_EQ(a.fanout.may_read(0), 0u);
   EXPECT_FALSE(a.fanout.is_stopped());
   EXPECT_EQ(a.answer(0, "x"), "x");
   a.go_on();
@@ -699,7 +699,7 @@ TEST(Fanout, NothingIsSentBeforeTheQuorum) {
   a.fanout.on_accepted(1);
   EXPECT_EQ(a.commands(), "");
   for (LegId leg : {0, 1, 2}) {
-    EXPECT_FALSE(a.fanout.may_read(leg));
+    EXPECT_EQ(a.fanout.may_read(leg), 0u);
     EXPECT_EQ(a.fanout.unsent(leg), 0u);
     EXPECT_FALSE(a.fanout.is_direct(leg));
   }
@@ -707,7 +707,7 @@ TEST(Fanout, NothingIsSentBeforeTheQuorum) {
   a.fanout.on_accepted(0);
   EXPECT_TRUE(a.fanout.is_open());
   EXPECT_EQ(a.commands(), "want 0; want 1; want 2");
-  EXPECT_TRUE(a.fanout.may_read(2));
+  EXPECT_GT(a.fanout.may_read(2), 0u);
 }
 
 TEST(Fanout, ALegThatOpensAfterTheQuorumIsSentToAtOnce) {
@@ -966,7 +966,7 @@ TEST(Fanout, WhileMemoryIsShortLessLagIsAllowed) {
   EXPECT_EQ(a.fanout.kept(), kLess);
   a.read(0, "x");
   a.send(0);
-  EXPECT_EQ(a.commands(), "want 1; reset 1 lagging");
+  EXPECT_EQ(a.commands(), "want 1; reset 1 lagging; want 0");
   a.budget.drop(a.budget.limit());
 }
 
@@ -989,6 +989,147 @@ TEST(Fanout, ALegThatLaggedInItsAnswerMakesTheEndAReset) {
   a.send(0);
   a.fanout.on_finished(0);
   EXPECT_EQ(a.fanout.answer(), Answer::Broken);
+}
+
+// --- Legs that are only slower ---
+
+constexpr Duration kPatience = std::chrono::milliseconds(100);
+constexpr Duration kMoment = std::chrono::milliseconds(10);
+constexpr std::size_t kFar = 1024 * 1024;
+
+// The front sends this much in a moment, 100 KB in a millisecond.
+void advance(FanoutCase& a, LegId front, std::size_t bytes) {
+  a.now += Duration(bytes / 100);
+  a.read(front, std::string(bytes, 'x'));
+  a.send(front);
+}
+
+TEST(Fanout, ALegThatIsFarBehindIsWaitedFor) {
+  FanoutCase a(Mode::Publish, kAll, 3);
+  a.accept({0, 1, 2});
+  advance(a, 0, kFar);
+  a.send(2);
+  EXPECT_GT(a.fanout.may_read(0), 0u);
+  advance(a, 0, 1);
+  a.go_on();
+  EXPECT_EQ(a.fanout.may_read(0), 0u);
+  EXPECT_EQ(a.fanout.next_deadline(), a.now + kPatience);
+  a.send(1, kFar / 2);
+  EXPECT_EQ(a.fanout.may_read(0), 0u);
+  EXPECT_EQ(a.commands(), "");
+  a.send(1, 1);
+  EXPECT_EQ(a.commands(), "want 0");
+  EXPECT_GT(a.fanout.may_read(0), 0u);
+  EXPECT_EQ(a.fanout.may_read(1), 0u);
+  EXPECT_EQ(a.fanout.next_deadline(), Time::max());
+}
+
+TEST(Fanout, WithASmallLimitHalfOfItIsFar) {
+  FanoutCase a(Mode::Publish, with_lag(kLag), 2);
+  a.accept({0, 1});
+  advance(a, 0, kLag / 2);
+  EXPECT_GT(a.fanout.may_read(0), 0u);
+  EXPECT_LE(a.fanout.may_read(0), kLag / 2);
+  advance(a, 0, 1);
+  EXPECT_EQ(a.fanout.may_read(0), 0u);
+  a.send(1, kLag / 4 + 1);
+  EXPECT_GT(a.fanout.may_read(0), 0u);
+}
+
+TEST(Fanout, ALegThatDoesNotMoveIsWaitedForOnce) {
+  FanoutCase a(Mode::Publish, kAll, 2);
+  a.accept({0, 1});
+  advance(a, 0, kFar + 1);
+  a.go_on();
+  a.fanout.on_time(a.now += kPatience - Duration(1));
+  EXPECT_EQ(a.fanout.may_read(0), 0u);
+  a.fanout.on_time(a.now += Duration(1));
+  EXPECT_EQ(a.commands(), "want 0");
+  EXPECT_EQ(a.fanout.next_deadline(), Time::max());
+  advance(a, 0, 15 * kFar - 1);
+  EXPECT_GT(a.fanout.may_read(0), 0u);
+  a.go_on();
+  advance(a, 0, 1);
+  EXPECT_EQ(a.commands(), "want 1; reset 1 lagging");
+}
+
+TEST(Fanout, ALegThatIsHalfAsFastIsWaitedForAsLongAsItTakes) {
+  FanoutCase a(Mode::Publish, kAll, 2);
+  a.accept({0, 1});
+  for (std::size_t sent = 0; sent <= kFar; sent += 64 * 1024, a.now += kMoment) advance(a, 0, 64 * 1024);
+  EXPECT_EQ(a.fanout.may_read(0), 0u);  // 6.4 MB/s
+  a.send(1, 330'000);
+  a.fanout.on_time(a.now = a.fanout.next_deadline());
+  EXPECT_EQ(a.fanout.may_read(0), 0u);
+  a.send(1, 100'000);
+  a.fanout.on_time(a.now = a.fanout.next_deadline());
+  EXPECT_GT(a.fanout.may_read(0), 0u);
+}
+
+TEST(Fanout, ALegThatHasCaughtUpIsWaitedForAgain) {
+  FanoutCase a(Mode::Publish, kAll, 2);
+  a.accept({0, 1});
+  advance(a, 0, kFar + 1);
+  a.fanout.on_time(a.now += kPatience);
+  advance(a, 0, kFar);
+  EXPECT_GT(a.fanout.may_read(0), 0u);
+  a.send(1, kFar + kFar / 2 + 1);
+  advance(a, 0, kFar / 2 + 1);
+  EXPECT_EQ(a.fanout.may_read(0), 0u);
+}
+
+TEST(Fanout, NobodyWaitsForALegThatIsGone) {
+  for (bool is_stopped : {false, true}) {
+    FanoutCase a(Mode::Publish, kAll, 2);
+    a.accept({0, 1});
+    advance(a, 0, kFar + 1);
+    a.go_on();
+    is_stopped ? a.fanout.on_stopped(1, StreamCode::ServerReset) : a.fanout.on_failed(1, StreamCode::ServerReset);
+    EXPECT_EQ(a.commands(), "want 0");
+    EXPECT_EQ(a.fanout.next_deadline(), Time::max());
+  }
+}
+
+TEST(Fanout, NobodyWaitsForLosers) {
+  FanoutCase a(Mode::HalfDuplex, kAll, 2);
+  a.accept({0, 1});
+  advance(a, 0, kFar + 1);
+  a.go_on();
+  a.answer(0, "x");
+  EXPECT_EQ(a.commands(), "reset 1 lost-race; want 0");
+}
+
+TEST(Fanout, WhenTheFrontIsLostTheOthersAreStillWaitedFor) {
+  FanoutCase a(Mode::Publish, kAll, 3);
+  a.accept({0, 1, 2});
+  advance(a, 0, kFar + 1);
+  a.send(1);
+  a.fanout.on_time(a.now += kPatience);  // leg 2 is slow, and the front goes on from here
+  advance(a, 0, 4 * kFar);
+  a.send(2, 2 * kFar);
+  a.fanout.on_failed(0, StreamCode::ServerReset);
+  a.send(1, 1);
+  a.send(2);
+  a.send(1);
+  advance(a, 1, kFar + 1);
+  EXPECT_EQ(a.fanout.may_read(1), 0u);
+  a.send(2, kFar / 3);
+  a.fanout.on_time(a.now += kMoment);
+  EXPECT_EQ(a.fanout.may_read(1), 0u);
+}
+
+// A client's pause is not the front's slowness.
+TEST(Fanout, AfterAPauseOfTheClientASlowLegIsNotTakenForAFastOne) {
+  FanoutCase a(Mode::Publish, kAll, 2);
+  a.accept({0, 1});
+  advance(a, 0, 10);
+  a.send(1);
+  a.now += std::chrono::hours(1);
+  advance(a, 0, kFar + 1);
+  EXPECT_EQ(a.fanout.may_read(0), 0u);
+  a.send(1, 1'000);
+  a.fanout.on_time(a.now += kPatience);
+  EXPECT_GT(a.fanout.may_read(0), 0u);
 }
 
 // --- Balance ---

@@ -240,11 +240,11 @@ TEST(Session, TheFinalOffsetCountsBytesThatWereDiscardedAfterStop) {
 
 TEST(Session, AnUnknownCodeIsTreatedAsCancelled) {
   EXPECT_EQ(accepted()->feed(reset(1, 999, 0)), "reset 1 cancelled");
-  EXPECT_EQ(accepted()->feed(stop(1, 15)), "stopped 1 cancelled");  // link-lost is never on the wire
+  EXPECT_EQ(accepted()->feed(stop(1, static_cast<std::uint16_t>(StreamCode::LinkLost))), "stopped 1 cancelled");
 }
 
 TEST(Session, EveryCodeOfTheTableArrives) {
-  for (std::uint16_t code = 0; code < 15; code++)
+  for (std::uint16_t code = 0; code < static_cast<std::uint16_t>(StreamCode::LinkLost); code++)
     EXPECT_EQ(accepted()->feed(reset(1, code, 0)), fmt::format("reset 1 {}", name_of(StreamCode{code})));
 }
 

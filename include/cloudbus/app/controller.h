@@ -60,6 +60,7 @@ class Controller final : public RoleLogic {
       std::optional<LegId> leg;  // none: the client waits for enough servers of its service
     };
     std::deque<Waiting> waiting;  // for a link
+    std::size_t look_at = 64;     // so many in it: then those that wait no more are thrown out
 
     // Nothing says that no link will be up soon.
     bool is_usable() const;
@@ -71,7 +72,8 @@ class Controller final : public RoleLogic {
 
   Peer* pick(Pool& pool);
   bool begin(ClientRelay& relay);
-  void wait(ClientRelay& relay);
+  void wait(Pool& pool, const Pool::Waiting& waiting);
+  bool is_waiting(const Pool::Waiting& waiting);
   bool serve(Pool& pool, const Pool::Waiting& waiting);
   void serve_waiting(Pool& pool);
   void give_up_legs(Pool& pool);

@@ -121,6 +121,7 @@ class Relay : private ConnectionOwner {
   Uuid conversation_;
 
   Time started_, opened_{}, last_activity_;
+  Time armed_ = Time::max();  // on_deadline() comes then
   std::uint32_t read_size_;  // bytes, grows with what the socket has
   Side near_;
   Stage stage_ = Stage::Waiting;
@@ -141,7 +142,6 @@ class Relay : private ConnectionOwner {
   void log_conversation(std::string_view end) const;
   std::string_view fin_words() const;
 
-  Time armed_ = Time::max();
   std::uint64_t read_ = 0, written_ = 0;  // bytes from and to the socket
   Side first_fin_ = Side::Client;         // once there was one
   StreamCode end_code_ = StreamCode::Cancelled;

@@ -40,7 +40,8 @@ class RoleLogic {
 
 class Worker {
  public:
-  Worker(std::shared_ptr<const Config> config, const Uuid& boot_id);
+  // `index`: which of the process's workers it is, from 0.
+  Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, std::size_t index);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -48,6 +49,7 @@ class Worker {
   void set_role(std::unique_ptr<RoleLogic> role) { role_ = std::move(role); }
   RoleLogic& role() { return *role_; }
   const Config& config() const { return *config_; }
+  std::size_t index() const { return index_; }
   Loop& loop() { return loop_; }
   Timers& timers() { return timers_; }
   SlabPool& slabs() { return slabs_; }
@@ -110,6 +112,7 @@ class Worker {
 
   std::shared_ptr<const Config> config_;
   Uuid boot_id_;
+  std::size_t index_;
   Loop loop_;
   Timers timers_;
   SlabPool slabs_;

@@ -17,6 +17,7 @@
 #include "cloudbus/core/byte_queue.h"
 #include "cloudbus/core/codes.h"
 #include "cloudbus/core/stream.h"
+#include "cloudbus/core/time.h"
 
 namespace cloudbus {
 
@@ -51,6 +52,8 @@ struct Leg {
   bool answers = true;                      // its server may say more
   bool answered = false;                    // bytes of it went to the client
   std::uint64_t sent = 0;                   // bytes of the client
+  std::uint64_t sent_before = 0;            // when it was begun to be waited for
+  bool is_slow = false;                     // it is not waited for, until it has caught up
   ByteQueue held;                           // bytes toward the client that cannot go there yet
   std::size_t held_part = 0;                // of them, at the end: a frame that has not all arrived
   std::uint64_t held_since = 0;             // counts up with each leg that begins to hold
@@ -127,16 +130,19 @@ class Fanout {
   std::uint64_t unsent(LegId id) const;
   // The first of them that lie in one piece.
   Slice piece(LegId id) const { return backlog_.piece(legs_[id].sent); }
-  void on_sent(LegId id, std::size_t bytes);
-  // The leg has sent all that there is, and more may be read from the client.
-  bool may_read(LegId id) const;
+  void on_sent(LegId id, std::size_t bytes, Time now);
+  // The leg has sent all that there is, and more may be read from the client: so many bytes, or 0.
+  std::size_t may_read(LegId id) const;
   iovec reserve(std::size_t bytes) { return backlog_.reserve(bytes); }
-  // So many bytes were read, to be sent by this leg first. With 0 what was reserved is given back.
+  // So many bytes were read, to be sent by this leg first; 0 where nothing came.
   void commit(LegId id, std::size_t bytes);
   // The client's FIN.
   void finish();
   // The client is gone, or nothing is to reach it any more: what is left of the legs is reset.
   void abandon(StreamCode code);
+  // Goes on without a leg that was waited for in vain.
+  void on_time(Time now);
+  Time next_deadline() const { return wait_until_; }
   // Where in the client's stream the leg is that was sent most, of those that read on or were sent all.
   std::uint64_t front() const;
   std::uint64_t kept() const { return backlog_.end() - backlog_.begin(); }
@@ -166,7 +172,11 @@ class Fanout {
   void lose(LegId id, LegState state, StreamCode code);
   void drop(LegId id, StreamCode code);
   void drop_all(StreamCode code);
+  std::uint64_t most_lag() const;
   void drop_laggards();
+  void wait_for_laggards();
+  void go_on();
+  void start_run(Time since);
   void finish_if_sent(LegId id);
   void end_if_over(LegId id);
   void look_at_quorum();
@@ -184,7 +194,13 @@ class Fanout {
   Backlog backlog_;
   std::deque<Command> commands_;
   std::optional<LegId> winner_;
-  std::size_t held_ = 0;  // bytes, of all legs
+  // A leg that is only a little slower is waited for, so that it is not lost: see wait_for_laggards().
+  Time now_{};
+  Time wait_since_{}, wait_until_ = Time::max();  // max: nobody is waited for
+  Time run_since_{};                              // nobody was; none: since the next bytes are sent
+  std::uint64_t run_front_ = 0;                   // front() then
+  double run_speed_ = 0;                          // of the front in that time, bytes for each microsecond
+  std::size_t held_ = 0;                          // bytes, of all legs
   std::uint64_t holders_ = 0;
   bool open_ = false;
   bool finished_ = false;  // the client's FIN was read
