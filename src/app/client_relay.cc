@@ -148,6 +148,9 @@ void ClientRelay::run(const Fanout::Command& command) {
     case Kind::Finish:
       if (session) session->finish(stream);
       return;
+    case Kind::Stop:
+      if (session) session->stop(stream, command.code);
+      return;
     case Kind::Reset:
       if (command.code == StreamCode::Lagging)
         log_line(LogLevel::Warning, service_.name, "the server lags behind the others and is left out",
@@ -305,9 +308,8 @@ void ClientRelay::finish_stream() {
 
 void ClientRelay::stop_stream(StreamCode code) {
   if (!legs_) return Relay::stop_stream(code);
-  for (LegId leg = 0; leg < legs_->fanout.leg_count(); leg++)
-    if (Session* session = session_of(leg)) session->stop(legs_->streams[leg].id, code);
-  legs_->fanout.stop_answers();
+  legs_->fanout.stop_answers(code);
+  run_commands();
   step();
 }
 

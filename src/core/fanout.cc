@@ -48,7 +48,7 @@ std::size_t Fanout::count_living() const {
 bool Fanout::can_begin() const { return next_ < order_.size() && backlog_.begin() == 0; }
 
 void Fanout::begin() {
-  legs_.emplace_back(order_[next_++]);
+  legs_.emplace_back(order_[next_++]).answers = !stop_;
   command(Command::Kind::Open, leg_count() - 1);
 }
 
@@ -67,6 +67,7 @@ void Fanout::on_accepted(LegId id) {
   leg.state = LegState::Open;
   auto counts = [](const Leg& each) { return each.state == LegState::Open || each.state == LegState::Ended; };
   if (!open_ && static_cast<std::size_t>(std::ranges::count_if(legs_, counts)) >= limits_.quorum) open();
+  if (stop_) command(Command::Kind::Stop, id, *stop_);
   end_if_over(id);
   trim();
 }
@@ -87,7 +88,8 @@ void Fanout::lose(LegId id, LegState state, StreamCode code) {
   Leg& leg = legs_[id];
   if (mode_ == Mode::FullDuplex && leg.answered && leg.answers) cut_ = true;
   leg.state = state;
-  leg.code = code_ = code;
+  leg.code = code;
+  if (code != StreamCode::LostRace) code_ = code;
   leg.takes = leg.answers = false;
   held_ -= leg.held.size();
   leg.held.pop(leg.held.size());
@@ -190,12 +192,15 @@ void Fanout::hold(LegId id, Bytes bytes, bool is_part) {
 
 std::optional<Fanout::Release> Fanout::release() const {
   if (held_ == 0 || !open_) return std::nullopt;
+  std::optional<Release> first;
   for (LegId id = 0; id < leg_count(); id++) {
     const Leg& leg = legs_[id];
-    if (leg.held.size() > leg.held_part) return Release{id, leg.held.size() - leg.held_part};
-    if (!leg.held.empty() && is_alone(id)) return Release{id, leg.held.size()};
+    if (leg.held.empty() || (first && legs_[first->leg].held_since < leg.held_since)) continue;
+    bool is_cut = leg.answers && !is_alone(id);  // the rest of a part is still to come, and others may come before it
+    std::size_t bytes = leg.held.size() - (is_cut ? leg.held_part : 0);
+    if (bytes > 0) first = Release{id, bytes};
   }
-  return std::nullopt;
+  return first;
 }
 
 void Fanout::take_held(LegId id, std::size_t bytes) {
@@ -207,9 +212,12 @@ void Fanout::take_held(LegId id, std::size_t bytes) {
   end_if_over(id);
 }
 
-void Fanout::stop_answers() {
+// A leg that is not accepted yet is told later: its stream must not be over before it is known who serves it.
+void Fanout::stop_answers(StreamCode code) {
+  stop_ = code;
   for (LegId id = 0; id < leg_count(); id++) {
-    legs_[id].answers = false;
+    Leg& leg = legs_[id];
+    if (std::exchange(leg.answers, false) && leg.state == LegState::Open) command(Command::Kind::Stop, id, code);
     end_if_over(id);
   }
 }
@@ -240,15 +248,17 @@ std::size_t Fanout::may_read(LegId id) const {
 }
 
 void Fanout::commit(LegId id, std::size_t bytes) {
+  bool is_new_run = backlog_.empty();  // a pause of the client is not the front's slowness
   backlog_.commit(bytes);
   if (bytes == 0) return;
+  if (is_new_run) start_run(Time{});
   for (LegId other = 0; other < leg_count(); other++)
     if (other != id && legs_[other].takes && legs_[other].has_stream()) command(Command::Kind::Want, other);
 }
 
 void Fanout::on_sent(LegId id, std::size_t bytes, Time now) {
-  if (run_since_ == Time{}) run_since_ = now;
   now_ = now;
+  if (run_since_ == Time{}) run_since_ = now;
   legs_[id].sent += bytes;
   finish_if_sent(id);
   drop_laggards();
@@ -295,9 +305,9 @@ void Fanout::trim() {
 
 // --- Legs that lag -----------------------------------------------------------------------------------------------
 //
-// Whoever is behind by more than the limit is dropped. Long before that the front stops for a moment: a leg that catches
-// up, or that is at least half as fast, is waited for. Without this, of legs that are equally fast all but one would be
-// lost, since the one whose turn comes first always has the next bytes first.
+// Whoever is behind by more than the limit is dropped. Long before that the front stops for a moment: a leg that
+// catches up, or that is at least half as fast, is waited for. Without this, of legs that are equally fast all but one
+// would be lost, since the one whose turn comes first always has the next bytes first.
 
 std::uint64_t Fanout::most_lag() const {
   return budget_.pressed() ? std::min(limits_.lag, kLagWhenPressed) : limits_.lag;
@@ -306,7 +316,7 @@ std::uint64_t Fanout::most_lag() const {
 std::uint64_t Fanout::front() const {
   std::uint64_t front = 0;
   for (const Leg& leg : legs_)
-    if (leg.is_living()) front = std::max(front, leg.sent);
+    if (leg.is_living() && (leg.takes || (finished_ && leg.sent == backlog_.end()))) front = std::max(front, leg.sent);
   return front;
 }
 
@@ -323,7 +333,7 @@ void Fanout::drop_laggards() {
 void Fanout::wait_for_laggards() {
   bool waits = wait_until_ != Time::max();
   std::uint64_t far = std::min(most_lag() / 2, kNear);
-  if (!waits && kept() <= far) return;
+  if (!waits && kept() <= far && std::ranges::none_of(legs_, &Leg::is_slow)) return;
   std::uint64_t ahead = front(), near = far / 2;
   bool has_laggard = false;
   for (Leg& leg : legs_) {
@@ -334,8 +344,8 @@ void Fanout::wait_for_laggards() {
   }
   if (waits && !has_laggard) return go_on();
   if (waits || !has_laggard) return;
-  run_speed_ =
-      static_cast<double>(ahead - run_front_) / static_cast<double>(std::max(now_ - run_since_, Duration(1)).count());
+  std::uint64_t run = std::max(ahead, run_front_) - run_front_;
+  run_speed_ = static_cast<double>(run) / static_cast<double>(std::max(now_ - run_since_, Duration(1)).count());
   for (Leg& leg : legs_) leg.sent_before = leg.sent;
   wait_since_ = now_;
   wait_until_ = now_ + kPatience;
@@ -343,10 +353,14 @@ void Fanout::wait_for_laggards() {
 
 void Fanout::go_on() {
   wait_until_ = Time::max();
-  run_since_ = now_;
-  run_front_ = front();
+  start_run(now_);
   for (LegId id = 0; id < leg_count(); id++)
     if (may_read(id) > 0 && legs_[id].has_stream()) command(Command::Kind::Want, id);
+}
+
+void Fanout::start_run(Time since) {
+  run_since_ = since;
+  run_front_ = front();
 }
 
 void Fanout::on_time(Time now) {

@@ -74,11 +74,12 @@ class Fanout {
       Open,    // a stream for the leg, then on_opened(); or on_failed() when there can be none
       Want,    // Session::want
       Finish,  // Session::finish
+      Stop,    // Session::stop
       Reset,   // Session::reset, if the leg has a stream
     };
     Kind kind;
     LegId leg;
-    StreamCode code = StreamCode::Cancelled;  // of a Reset
+    StreamCode code = StreamCode::Cancelled;  // of a Stop or a Reset
   };
   std::optional<Command> next_command();
 
@@ -113,15 +114,16 @@ class Fanout {
   // `is_part`: they belong to a frame that has not all arrived.
   void hold(LegId id, Bytes bytes, bool is_part);
 
-  // A leg whose first held bytes are to go to the client now. take_held() says that they went.
+  // A leg whose first held bytes are to go to the client now: of several, the one that began to hold first. take_held()
+  // says that they went.
   struct Release {
     LegId leg;
     std::size_t bytes;
   };
   std::optional<Release> release() const;
   void take_held(LegId id, std::size_t bytes);
-  // The client reads no more: answers are not waited for.
-  void stop_answers();
+  // The client reads no more: answers are not waited for, and the servers are told so, those of later legs too.
+  void stop_answers(StreamCode code);
 
   // --- The client's bytes ----------------------------------------------------------------------------------------
 
@@ -135,7 +137,7 @@ class Fanout {
   // The leg has sent all that there is, and more may be read from the client: so many bytes, or 0.
   std::size_t may_read(LegId id) const;
   iovec reserve(std::size_t bytes) { return backlog_.reserve(bytes); }
-  // So many bytes were read, to be sent by this leg first.
+  // So many bytes were read, to be sent by this leg first; 0 where nothing came.
   void commit(LegId id, std::size_t bytes);
   // The client's FIN.
   void finish();
@@ -144,7 +146,7 @@ class Fanout {
   // Goes on without a leg that was waited for in vain.
   void on_time(Time now);
   Time next_deadline() const { return wait_until_; }
-  // Where the leg that was sent most is in the client's stream.
+  // Where in the client's stream the leg is that was sent most, of those that read on or were sent all.
   std::uint64_t front() const;
   std::uint64_t kept() const { return backlog_.end() - backlog_.begin(); }
 
@@ -178,6 +180,7 @@ class Fanout {
   void drop_laggards();
   void wait_for_laggards();
   void go_on();
+  void start_run(Time since);
   void finish_if_sent(LegId id);
   void end_if_over(LegId id);
   void look_at_quorum();
@@ -198,7 +201,7 @@ class Fanout {
   // A leg that is only a little slower is waited for, so that it is not lost: see wait_for_laggards().
   Time now_{};
   Time wait_since_{}, wait_until_ = Time::max();  // max: nobody is waited for
-  Time run_since_{};                              // nobody was
+  Time run_since_{};                              // nobody was; none: since the next bytes are sent
   std::uint64_t run_front_ = 0;                   // front() then
   double run_speed_ = 0;                          // of the front in that time, bytes for each microsecond
   std::size_t held_ = 0;                          // bytes, of all legs
@@ -206,7 +209,8 @@ class Fanout {
   bool open_ = false;
   bool finished_ = false;  // the client's FIN was read
   bool broken_ = false;
-  bool cut_ = false;  // a leg was lost in the middle of its answer
+  bool cut_ = false;                // a leg was lost in the middle of its answer
+  std::optional<StreamCode> stop_;  // the client reads no more
   StreamCode code_ = StreamCode::Cancelled;
 };
 
