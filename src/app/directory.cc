@@ -10,6 +10,9 @@
 namespace cloudbus {
 namespace {
 
+constexpr int kDefaultPort = 7900;                       // where rules give a host and no port
+constexpr Duration kNegative = std::chrono::seconds(5);  // where the answer does not say how long there will be nothing
+
 std::string_view what(Resolver::Kind kind) {
   switch (kind) {
     case Resolver::Kind::Host: return "addresses";
@@ -110,7 +113,36 @@ void Directory::add_services(Look& look, const std::string& service) {
 
 // RFC 3401 to 3404: see core/ddds.h.
 void Directory::add_rules(Look& look, const std::string& unique, const std::string& first_key) {
-  (void)look; (void)unique; (void)first_key;
+  Ddds ddds(unique, first_key);
+  while (auto* lookup = std::get_if<Ddds::Lookup>(&ddds.step())) {
+    const Name* name = find(look, Resolver::Kind::Naptr, lookup->key);
+    if (!name) return;
+    ddds.on_records(name->rules);
+  }
+  if (auto* failure = std::get_if<Ddds::Failure>(&ddds.step())) look.trouble = failure->reason;
+  if (auto* srv = std::get_if<Ddds::Srv>(&ddds.step())) add_services(look, srv->name);
+  if (auto* host = std::get_if<Ddds::Host>(&ddds.step())) add_host(look, host->name, kDefaultPort);
+  if (auto* uri = std::get_if<Ddds::Uri>(&ddds.step())) add_uri(look, uri->text);
+}
+
+// What flag "u" gives: an address as it may stand in a configuration, but not another name that is rewritten.
+void Directory::add_uri(Look& look, const std::string& uri) {
+  auto [endpoint, error] = parse_endpoint(uri);
+  if (!endpoint || endpoint->is_port_zero()) {
+    look.trouble = "the rules give \"" + uri + "\": " + (endpoint ? "nothing is at port 0" : error);
+    return;
+  }
+  switch (endpoint->kind) {
+    case Endpoint::Kind::Host: return add_host(look, endpoint->name, endpoint->port);
+    case Endpoint::Kind::Srv: return add_services(look, endpoint->name);
+    case Endpoint::Kind::Tcp:
+    case Endpoint::Kind::Unix:
+    case Endpoint::Kind::Abstract: return add(look, endpoint->address);
+    case Endpoint::Kind::BuiltinEcho:
+    case Endpoint::Kind::BuiltinDiscard:
+    case Endpoint::Kind::Urn:
+    case Endpoint::Kind::Naptr: look.trouble = "the rules give " + uri + ", which is no address";
+  }
 }
 
 void Directory::forget(const Key& key, Id user) {
@@ -179,7 +211,7 @@ void Directory::take(Name& name, const Key& key, Resolver::Answer& answer) {
   name.services.clear();
   name.rules.clear();
   if (answer.status == Resolver::Status::Missing) {
-    name.clock.on_missing(ttl, now);
+    name.clock.on_missing(ttl == Duration::zero() ? kNegative : ttl, now);
     return log_trouble(name, key, "there are none");
   }
   name.clock.on_found(ttl, now);

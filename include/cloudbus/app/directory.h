@@ -90,6 +90,7 @@ class Directory {
   void add_host(Look& look, const std::string& name, int port);
   void add_services(Look& look, const std::string& name);
   void add_rules(Look& look, const std::string& unique, const std::string& first_key);
+  void add_uri(Look& look, const std::string& uri);
   void look_at(Id id);
   void forget(const Key& key, Id user);
   void ask(const Key& key, Name& name);
