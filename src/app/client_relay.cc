@@ -209,6 +209,7 @@ void ClientRelay::on_data(LegId leg, iovec* parts, int count, std::size_t size, 
   if (!legs_) return Relay::on_data(leg, parts, count, size, part);
   if (stage_ == Stage::Closed) return;
   Fanout& fanout = legs_->fanout;
+  legs_->is_stepping = true;  // what a write causes waits until all is delivered
   auto [deliver, hold] = fanout.on_data(leg, size, part);
   run_commands();
   // Every one of the parts lies in one frame: the bytes are cut between two of them.
@@ -227,6 +228,7 @@ void ClientRelay::on_data(LegId leg, iovec* parts, int count, std::size_t size, 
   }
   if (std::size_t rest = size - deliver - hold; rest > 0)
     if (Session* session = session_of(leg)) session->consumed(legs_->streams[leg].id, rest, worker_.now());
+  legs_->is_stepping = false;
   step();
 }
 
