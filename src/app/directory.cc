@@ -5,6 +5,8 @@
 
 #include "cloudbus/app/log.h"
 #include "cloudbus/app/worker.h"
+#include "cloudbus/core/urn.h"
+#include "cloudbus/net/dns_answer.h"
 
 
 namespace cloudbus {
@@ -47,11 +49,9 @@ void Directory::look_at(Id id) {
   switch (endpoint.kind) {
     case Endpoint::Kind::Host: add_host(look, endpoint.name, endpoint.port); break;
     case Endpoint::Kind::Srv: add_services(look, endpoint.name); break;
-    case Endpoint::Kind::Urn: {
-      std::string space = endpoint.name.substr(4, endpoint.name.find(':', 4) - 4);
-      add_rules(look, endpoint.name, space + "." + worker_.config().urn_zone);
+    case Endpoint::Kind::Urn:
+      if (auto urn = parse_urn(endpoint.name)) add_rules(look, urn->text, first_key(*urn, worker_.config().urn_zone));
       break;
-    }
     case Endpoint::Kind::Naptr: add_rules(look, endpoint.name, endpoint.name); break;
     case Endpoint::Kind::Tcp:
     case Endpoint::Kind::Unix:
@@ -202,21 +202,42 @@ void Directory::on_answer(Resolver::Answer& answer, std::set<Id>& touched) {
 
 void Directory::take(Name& name, const Key& key, Resolver::Answer& answer) {
   Time now = worker_.now();
-  Duration ttl = answer.ttl;
+  if (key.first != Resolver::Kind::Host && answer.status != Resolver::Status::Failed) read_message(name, key, answer);
   if (answer.status == Resolver::Status::Failed) {
     name.clock.on_failed(now, worker_.random());
     return log_trouble(name, key, answer.error);
   }
   name.addresses = std::move(answer.addresses);
-  name.services.clear();
-  name.rules.clear();
   if (answer.status == Resolver::Status::Missing) {
-    name.clock.on_missing(ttl == Duration::zero() ? kNegative : ttl, now);
+    name.clock.on_missing(answer.ttl == Duration::zero() ? kNegative : answer.ttl, now);
     return log_trouble(name, key, "there are none");
   }
-  name.clock.on_found(ttl, now);
+  name.clock.on_found(answer.ttl, now);
   if (std::exchange(name.is_told, false))
     log_line(LogLevel::Info, "name", "is resolved again", {{"name", key.second}});
+}
+
+// What c-ares left as it came. A damaged message is a failure.
+void Directory::read_message(Name& name, const Key& key, Resolver::Answer& answer) {
+  if (answer.message.empty()) {
+    name.services.clear();
+    name.rules.clear();
+    return;
+  }
+  auto take_from = [&answer](auto parsed, auto& records) {
+    if (!parsed) {
+      answer.status = Resolver::Status::Failed;
+      answer.error = "the answer is damaged";
+      return;
+    }
+    records = std::move(parsed->records);
+    answer.ttl = parsed->ttl;
+    answer.status = records.empty() ? Resolver::Status::Missing : Resolver::Status::Found;
+  };
+  if (key.first == Resolver::Kind::Srv)
+    take_from(parse_srv_answer(answer.message), name.services);
+  else
+    take_from(parse_naptr_answer(answer.message), name.rules);
 }
 
 void Directory::log_trouble(Name& name, const Key& key, const std::string& error) {

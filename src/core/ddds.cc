@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include "cloudbus/core/dns_name.h"
@@ -37,7 +36,7 @@ Substitution rewrite(const NaptrRecord& rule, const std::string& string) {
   if (kind_of(rule) == Kind::Unknown) return {{}, "it has an unknown flag"};
   if (kind_of(rule) == Kind::Contradictory) return {{}, "its flags exclude each other"};
   if (!rule.regexp.empty() && has_replacement) return {{}, "it has both an expression and a replacement"};
-  if (has_replacement) return {rule.replacement, {}};
+  if (has_replacement) return {normal_name(rule.replacement), {}};
   Substitution made = rule.regexp.empty() ? Substitution() : substitute(rule.regexp, string);
   if (made.error.empty() && made.result.empty()) made.error = "it does not match";
   if (kind_of(rule) != Kind::Uri) made.result = normal_name(made.result);
@@ -96,19 +95,13 @@ Ddds::Step Ddds::apply(std::span<const NaptrRecord> records) {
                              more == 0 ? "" : fmt::format("; and {} more", more))};
 }
 
-// Why a rule that gives something is not followed, or nothing.
+// Why a rule that matched is not followed, or nothing.
 std::string Ddds::misfit(const NaptrRecord& rule, const std::string& output) const {
+  const Kind kind = kind_of(rule);
+  if (kind == Kind::Protocol) return "its flag leaves the rest to a protocol of its own";
   if (!rule.services.empty() && !names_service(rule.services, service_)) return "its services do not name " + service_;
-  switch (kind_of(rule)) {
-    case Kind::NotTerminal:
-    case Kind::Srv:
-    case Kind::Host: return is_host_name(output) ? "" : "what it gives is no domain name";
-    case Kind::Uri: return rule.regexp.empty() || !is_printable(output) ? "what it gives is no URI" : "";
-    case Kind::Protocol: return "its flag leaves the rest to a protocol of its own";
-    case Kind::Unknown:
-    case Kind::Contradictory: break;
-  }
-  return "its flags are unusable";
+  if (kind == Kind::Uri) return rule.regexp.empty() || !is_printable(output) ? "what it gives is no URI" : "";
+  return is_host_name(output) ? "" : "what it gives is no domain name";
 }
 
 Ddds::Step Ddds::follow(const NaptrRecord& rule, const std::string& output) {
@@ -119,7 +112,7 @@ Ddds::Step Ddds::follow(const NaptrRecord& rule, const std::string& output) {
     case Kind::NotTerminal:
     case Kind::Protocol:
     case Kind::Unknown:
-    case Kind::Contradictory: break;
+    case Kind::Contradictory: break;  // the last three never fit
   }
   return look_up(output);
 }

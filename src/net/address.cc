@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cloudbus/core/urn.h"
+
 namespace cloudbus {
 namespace {
 
@@ -77,17 +79,10 @@ EndpointResult parse_name(Endpoint::Kind kind, std::string_view name, const char
   return {Endpoint{kind, {}, lower(name), 0}, {}};
 }
 
-// RFC 8141, section 2: urn:NID:NSS. What of the NSS is allowed here fits into a name as well.
-EndpointResult parse_urn(std::string_view text) {
-  std::size_t colon = text.find(':');
-  std::string_view space = text.substr(0, colon);
-  bool fits = colon != std::string_view::npos && space.size() >= 2 && space.size() <= 32 &&
-              std::ranges::all_of(space, [](unsigned char c) { return std::isalnum(c) || c == '-'; });
-  std::string_view rest = fits ? text.substr(colon + 1) : std::string_view();
-  bool rest_fits = !rest.empty() && rest.size() <= kMostName &&
-                   std::ranges::all_of(rest, [](unsigned char c) { return c > ' ' && c < 0x7F; });
-  if (!fits || !rest_fits) return failed("this is no URN; write urn:bus:orders");
-  return {Endpoint{Endpoint::Kind::Urn, {}, "urn:" + lower(space) + ":" + std::string(rest), 0}, {}};
+EndpointResult parse_urn_endpoint(std::string_view text) {
+  auto urn = parse_urn(text);
+  if (!urn || urn->text.size() > kMostName) return failed("this is no URN; write urn:bus:orders");
+  return {Endpoint{Endpoint::Kind::Urn, {}, urn->text, 0}, {}};
 }
 
 EndpointResult parse_tcp(std::string_view text) {
@@ -237,7 +232,7 @@ EndpointResult parse_endpoint(std::string_view text) {
   }
   if (take_prefix(text, "srv:")) return parse_name(Endpoint::Kind::Srv, text, "srv:_orders._tcp.example");
   if (take_prefix(text, "naptr:")) return parse_name(Endpoint::Kind::Naptr, text, "naptr:orders.example");
-  if (take_prefix(text, "urn:")) return parse_urn(text);
+  if (text.size() >= 4 && same_word(text.substr(0, 4), "urn:")) return parse_urn_endpoint(text);
   return failed("this is not an address; " + std::string(kAllowed));
 }
 

@@ -96,6 +96,7 @@ class Directory {
   void ask(const Key& key, Name& name);
   void on_answer(Resolver::Answer& answer, std::set<Id>& touched);
   void take(Name& name, const Key& key, Resolver::Answer& answer);
+  void read_message(Name& name, const Key& key, Resolver::Answer& answer);
   void log_trouble(Name& name, const Key& key, const std::string& error);
   void ask_due();
   void arm();

@@ -25,7 +25,7 @@ struct NaptrRecord {
   std::uint16_t preference = 0;  // low numbers first, within an order
   std::string flags, services;
   std::string regexp;             // a substitution expression, or nothing
-  std::string replacement = ".";  // a normal name (dns_name.h), "." for none
+  std::string replacement = ".";  // a name, "." for none
   Duration ttl{};
 
   bool operator==(const NaptrRecord&) const = default;

@@ -8,7 +8,10 @@
 
 namespace cloudbus {
 
-// In lower case and without the dot at its end; the root is ".". RFC 4343, section 3: only ASCII letters have a case.
+// Only ASCII letters have a case (RFC 4343, section 3), whatever the locale.
+std::string lower_case(std::string_view text);
+
+// In lower case and without the dot at its end; the root is ".".
 std::string normal_name(std::string_view name);
 
 // Whether a normal name is one that a host or an SRV record may have: labels of 1 to 63 letters, digits, hyphens and
