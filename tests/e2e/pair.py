@@ -354,84 +354,6 @@ def hold(peer):
     return peer.read_to_end()
 
 
-class Stage:
-    """A backend that the test plays itself: it accepts each connection when it wants it."""
-
-    def __init__(self, kind="tcp4", folder=None, name="stage", receive_buffer=None):
-        family, address = socket_address(bind_text(kind, folder, name))
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.bind(address)
-        self.socket.listen(64)
-        self.socket.settimeout(DEADLINE * PATIENCE)
-        self.url = url_of(self.socket)
-        self.peers = []
-
-    def accept(self):
-        sock, _ = self.socket.accept()
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.peers.append(Peer(sock))
-        return self.peers[-1]
-
-    def has_caller(self, seconds=0):
-        """Whether somebody has dialled who is not accepted yet."""
-        return bool(select.select([self.socket], [], [], seconds)[0])
-
-    def close(self):
-        for peer in self.peers:
-            peer.close()
-        self.socket.close()
-        self.peers = []
-
-
-class Intake:
-    """Reads a connection to its end in a thread, and tells how far it is."""
-
-    def __init__(self, peer):
-        self.peer = peer
-        self.size = 0
-        self.digest = hashlib.sha256()
-        self.ending = None
-        self.changed = threading.Condition()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _run(self):
-        how = "fin"
-        buffer = bytearray(256 * KIB)
-        try:
-            while count := self.peer.socket.recv_into(buffer):
-                self.digest.update(memoryview(buffer)[:count])
-                with self.changed:
-                    self.size += count
-                    self.changed.notify_all()
-        except OSError as error:
-            how = "reset" if isinstance(error, (ConnectionResetError, BrokenPipeError)) else repr(error)
-        with self.changed:
-            self.ending = Ending(how, self.size, self.digest.hexdigest())
-            self.changed.notify_all()
-
-    def wait(self, size):
-        """Waits until so many bytes came, or the end."""
-        with self.changed:
-            if not self.changed.wait_for(lambda: self.size >= size or self.ending, DEADLINE * PATIENCE):
-                raise AssertionError(f"{self.size} bytes of {size} came")
-
-    def end(self):
-        """How it ended, as Peer.read_to_end() tells it."""
-        with self.changed:
-            if not self.changed.wait_for(lambda: self.ending, DEADLINE * PATIENCE):
-                raise AssertionError(f"no end after {self.size} bytes")
-            return self.ending
-
-
-def refusing():
-    """An address where nobody listens."""
-    return f"tcp://{HOME}:{free_port()}"
-
-
 class Swallowing:
     """A listener that is never accepted from and whose backlog is full: whoever dials it waits."""
 
@@ -907,11 +829,6 @@ class Case(unittest.TestCase):
         self.open.append(backend)
         return backend
 
-    def stage(self, kind="tcp4", **more):
-        stage = Stage(kind, self.folder, name=f"stage-{len(self.open)}", **more)
-        self.open.append(stage)
-        return stage
-
     def crowd_server(self):
         """The echo server in its own process, for its own descriptors."""
         return self.echo_process()[0]
@@ -961,10 +878,6 @@ class Case(unittest.TestCase):
         """A segment in front of `server`, a controller in front of the segment, and the link between them."""
         return Pair(self, server, client, link, service, controller, segment, controller_global, segment_global,
                     links, **more)
-
-    def fan(self, servers, controller="", **more):
-        """A segment in front of each server, and a controller in front of all the segments."""
-        return Fan(self, servers, controller, **more)
 
     # -- what must hold after every test
 
@@ -1109,78 +1022,6 @@ class Pair:
     @property
     def both(self):
         return self.controller, self.segment
-
-
-class Fan:
-    """A controller in front of several segments, each with a server of its own, and the links between them."""
-
-    def __init__(self, case, servers, controller="", segment="", service="Orders", client="tcp4",
-                 controller_global="", segment_global=""):
-        self.case = case
-        self.service = service
-        self.client = client
-        self.controller_text = controller
-        self.controller_global = controller_global
-        self.threads = threads_of(controller_global)
-        # At an address of our own, so that the port of a segment that is down stays free.
-        self.segments = [case.segment(
-            f"[Cloudbus]\n{segment_global}\n[{service}]\nbind=tcp://{HOME}:0\nserver={server}\n{segment}\n",
-            name=f"segment{len(case.daemons)}") for server in servers]
-        self.addresses = [segment.address(service) for segment in self.segments]
-        # As the log names them.
-        self.names = [address.removeprefix("tcp://") for address in self.addresses]
-        self.controller = self.front(controller)
-        self.url = self.controller.address(service)
-
-    def front(self, controller=None, addresses=None):
-        """One more controller for the same segments: with another text, or the addresses in another order."""
-        controller = self.controller_text if controller is None else controller
-        number = len(self.case.daemons)
-        client_bind = bind_text(self.client, self.case.folder, f"client{number}")
-        servers = "".join(f"server={address}\n" for address in addresses or self.addresses)
-        daemon = self.case.controller(f"[Cloudbus]\n{self.controller_global}\n[{self.service}]\n"
-                                      f"bind={client_bind}\n{servers}{controller}\n", name=f"controller{number}")
-        alive = [segment for segment in self.segments if segment.alive]
-        if alive:
-            daemon.wait_link(count=self.threads * len(alive))
-        for segment in self.segments:
-            self.case.links(daemon, segment, self.threads)
-        return daemon
-
-    def connect(self, **more):
-        return self.case.connect(self.url, **more)
-
-    def refusal(self):
-        return self.case.refusal(self.url)
-
-    def lose(self, *numbers):
-        """Kills segments, and waits until the controller knows."""
-        for number in numbers:
-            mark = self.controller.mark()
-            self.segments[number].kill()
-            self.wait_lost(mark)
-
-    def wait_lost(self, mark):
-        self.controller.wait_log(lambda r: r.subject == "link" and r.message == "lost", "loss of the link", mark,
-                                 count=self.threads)
-
-    def revive(self, number):
-        """A successor of a segment that is down, at the same address and ready for clients."""
-        mark = self.controller.mark()
-        gone = self.segments[number]
-        self.segments[number] = self.case.segment(gone.frozen_text(), name=f"segment{len(self.case.daemons)}")
-        self.segments[number].base = gone.base
-        self.controller.wait_link(mark, count=self.threads)
-        self.case.edges = [edge for edge in self.case.edges if edge[1] is not gone]
-        self.case.links(self.controller, self.segments[number], self.threads)
-
-    def ends(self, record):
-        """How the legs of a conversation of the log ended: [(number of the server, word)], as they were begun."""
-        found = []
-        for part in record.fields["ends"].split():
-            name, _, word = part.rpartition("=")
-            found.append((self.names.index(name), word))
-        return found
 
 
 def percentile(values, share):
