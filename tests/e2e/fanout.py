@@ -12,6 +12,11 @@ import pair
 MODES = ("half duplex", "full duplex", "publish")
 
 
+def word(mode):
+    """The mode as the log writes it."""
+    return mode.replace(" ", "-")
+
+
 def refusing():
     """An address where nobody listens."""
     return f"tcp://{pair.HOME}:{pair.free_port()}"
@@ -20,6 +25,11 @@ def refusing():
 def ending_of(data, how="fin"):
     """What Peer.read_to_end() returns for these bytes."""
     return pair.Ending(how, len(data), hashlib.sha256(data).hexdigest())
+
+
+def number_server(number):
+    """A backend that says its number and ends."""
+    return lambda peer: peer.send(b"%d " % number).finish().read_to_end() and None
 
 
 class Stage:
@@ -134,10 +144,11 @@ class Fan:
         servers = "".join(f"server={address}\n" for address in addresses or self.addresses)
         daemon = self.case.controller(f"[Cloudbus]\n{self.controller_global}\n[{self.service}]\n"
                                       f"bind={client_bind}\n{servers}{controller}\n", name=f"controller{number}")
-        alive = [segment for segment in self.segments if segment.alive]
-        if alive:
-            daemon.wait_link(count=self.threads * len(alive))
-        for segment in self.segments:
+        mine = [segment for segment, address in zip(self.segments, self.addresses)
+                if segment.alive and address in (addresses or self.addresses)]
+        if mine:
+            daemon.wait_link(count=self.threads * len(mine))
+        for segment in mine:
             self.case.links(daemon, segment, self.threads)
         return daemon
 
@@ -196,6 +207,19 @@ class Case(pair.Case):
         """A fan, and backends with the scripts that `serve(number)` makes."""
         backends = [self.backend(serve(number)) for number in range(count)]
         return self.fan([backend.url for backend in backends], f"mode={mode}\n{text}", **more), backends
+
+    def numbered(self, mode, count=3, text="", **more):
+        """A fan of servers that say their number and end: a client hears who was asked."""
+        return self.served(mode, number_server, count, text, **more)[0]
+
+    def asked(self, url, **more):
+        """The numbers of the servers that a client meets."""
+        with pair.connect(url, **more) as client:
+            client.finish()
+            answer = b""
+            while data := client.read():
+                answer += data
+            return tuple(sorted(int(number) for number in answer.split()))
 
     def stop(self, daemon):
         """Stops a daemon until the end of the test, or earlier."""

@@ -10,7 +10,7 @@ import unittest
 import fanout
 import pair
 from fanout import MODES
-from pair import MIB, PATTERN, scaled
+from pair import KIB, MIB, PATTERN, scaled
 
 
 class Quorum(fanout.Case):
@@ -35,7 +35,7 @@ class Quorum(fanout.Case):
                     self.gets_nothing(stages[0].accept())
                     self.assertEqual(client.read_to_end()[:2], ("reset", 0))
                 self.assertLess(time.monotonic() - start, 30)
-                record = fan.controller.wait_conversation(end="no-quorum", down="0", mode=mode.replace(" ", "-"))
+                record = fan.controller.wait_conversation(end="no-quorum", down="0", mode=fanout.word(mode))
                 self.assertEqual(sorted(fan.ends(record)), [(0, "no-quorum"), (1, "connect-failed"),
                                                             (2, "connect-failed")])
                 self.assertEqual(record.fields["open"], "-")
@@ -153,6 +153,24 @@ class Quorum(fanout.Case):
         self.gets_nothing(leg)
         fan.controller.wait_conversation(end="client-reset")
 
+    def test_client_that_is_gone_when_the_banners_may_be_delivered(self):
+        for mode in MODES[:2]:
+            for reset in (True, False):
+                with self.subTest(mode, reset=reset):
+                    fan, stages = self.played(mode, text="quorum=3\nconnect_timeout=60 s")
+                    stop = self.stop(fan.segments[2])
+                    client = fan.connect().send(b"request").finish()
+                    legs = self.meet(stages[:2])
+                    for leg in legs:
+                        leg.send(PATTERN.bytes(100 * KIB))
+                    pair.wait_for(lambda f=fan: f.controller.load(0.1) < 0.05, "a standstill")
+                    client.reset() if reset else client.close()
+                    stop.close()
+                    legs.append(stages[2].accept())
+                    for leg in legs:
+                        self.assertEqual(leg.read_to_end().how, "reset")
+                    fan.controller.wait_conversation(end="client-reset")
+
     def test_banner_is_held_until_the_quorum(self):
         for mode in MODES[:2]:
             with self.subTest(mode):
@@ -242,26 +260,10 @@ class Quorum(fanout.Case):
 class Legs(fanout.Case):
     """fanout=K: K of the servers, by `balance`, and the next one for one that cannot be had."""
 
-    def names(self, count, text, **more):
-        """A fan of servers that say their number and end, in full duplex: the client hears who was asked."""
-        def serve(number):
-            return lambda peer: peer.send(b"%d " % number).finish().read_to_end() and None
-        fan, _ = self.served("full duplex", serve, count, text, **more)
-        return fan
-
-    def asked(self, url, **more):
-        """The numbers of the servers that a client meets."""
-        with pair.connect(url, **more) as client:
-            client.finish()
-            answer = b""
-            while data := client.read():
-                answer += data
-            return tuple(sorted(int(word) for word in answer.split()))
-
     def test_two_of_three_by_each_policy(self):
         for balance in ("round robin", "least connections", "random", "hash", "first"):
             with self.subTest(balance):
-                fan = self.names(3, f"fanout=2\nbalance={balance}")
+                fan = self.numbered("full duplex", 3, f"fanout=2\nbalance={balance}")
                 asked = [self.asked(fan.url) for _ in range(30)]
                 self.assertEqual({len(set(servers)) for servers in asked}, {2})
                 for record in fan.controller.wait_conversation(count=30, legs="2"):
@@ -323,7 +325,7 @@ class Legs(fanout.Case):
                 self.assertEqual(client.read_to_end()[:2], ("fin", 0))
 
     def test_segment_that_is_down_is_replaced_by_the_next(self):
-        fan = self.names(3, "fanout=2\nbalance=first")
+        fan = self.numbered("full duplex", 3, "fanout=2\nbalance=first")
         self.assertEqual(self.asked(fan.url), (0, 1))
         fan.lose(0)
         self.assertEqual({self.asked(fan.url) for _ in range(5)}, {(1, 2)})
@@ -349,7 +351,7 @@ class Legs(fanout.Case):
         fan.controller.wait_conversation(end="no-quorum")
 
     def test_one_of_three_is_asked(self):
-        fan = self.names(3, "fanout=1")
+        fan = self.numbered("full duplex", 3, "fanout=1")
         asked = [self.asked(fan.url) for _ in range(9)]
         self.assertEqual(collections.Counter(asked), {(0,): 3, (1,): 3, (2,): 3})
 
