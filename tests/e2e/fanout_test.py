@@ -396,6 +396,15 @@ class Publish(fanout.Case):
                 for segment in fan.segments:
                     segment.wait_conversation(id=record.fields["id"], mode="one-to-one", up=str(size))
 
+    def test_all_get_every_byte_of_a_client_that_is_gone_after_the_last(self):
+        size = scaled(16 * MIB)
+        fan, backends = self.served("publish", lambda _: pair.hold)
+        for _ in range(3):
+            with fan.connect() as client:
+                client.send_pattern(size)
+            for backend in backends:
+                self.assertEqual(backend.outcome(), pair.Ending("fin", size, PATTERN.sha256(size)))
+
     def test_answers_are_read_and_discarded(self):
         size, answer = scaled(8 * MIB), scaled(32 * MIB)
 

@@ -111,6 +111,50 @@ class Lag(fanout.Case):
             legs[1].finish()
             self.assertEqual(client.read_to_end()[:2], ("fin", 0))
 
+    def test_servers_that_keep_up_are_not_left_out_however_small_the_limit(self):
+        size = scaled(128 * MIB)
+        for limit in ("64K", "1M", "16M"):
+            for mode in MODES:
+                with self.subTest(mode, limit=limit):
+                    fan = self.fan(["builtin:discard"] * 3, f"mode={mode}\nlag_limit={limit}")
+                    with fan.connect() as client:
+                        client.send_pattern(size).finish()
+                        self.assertEqual(client.read_to_end()[:2], ("fin", 0))
+                    record = fan.controller.wait_conversation(up=str(size), end="client-fin/server-fin")
+                    self.assertEqual(sorted(fan.ends(record)), [(number, "fin") for number in range(3)])
+                    for segment in fan.segments:
+                        segment.wait_conversation(up=str(size))
+
+    def test_servers_that_keep_up_beside_one_that_does_not_read(self):
+        size = scaled(256 * MIB)
+        for limit in ("64K", "16M"):
+            with self.subTest(limit):
+                stage = self.stage(receive_buffer=4096)
+                fan = self.fan([stage.url, "builtin:discard", "builtin:discard"], f"mode=publish\nlag_limit={limit}")
+                client = fan.connect()
+                leg = stage.accept()
+                base = fan.controller.rss()
+                client.send_pattern(size).finish()
+                self.assertEqual(client.read_to_end()[:2], ("fin", 0))
+                self.memory_within(fan.controller.rss() - base, 16 * MIB + BESIDES)
+                record = fan.controller.wait_conversation(up=str(size))
+                self.assertEqual(sorted(fan.ends(record)), [(0, "lagging"), (1, "fin"), (2, "fin")])
+                self.assertEqual(leg.read_to_end().how, "reset")
+
+    def test_client_does_not_wait_for_the_end_of_its_request_at_a_slow_server(self):
+        """All have answered. One that has not read the request gets it all the same, when it likes."""
+        size = scaled(8 * MIB)
+        fan, client, legs = self.one_that_does_not_read("full duplex", "")
+        intakes = [fanout.Intake(leg) for leg in legs[1:]]
+        client.send_pattern(size).finish()
+        expected = pair.Ending("fin", size, PATTERN.sha256(size))
+        self.assertEqual([intake.end() for intake in intakes], [expected] * 2)
+        for leg in legs:
+            leg.send(b"answer").finish()
+        self.assertEqual(client.read_to_end()[:2], ("fin", 18))
+        client.close()
+        self.assertEqual(legs[0].read_to_end(), expected)
+
     def test_stopped_segment_lags_and_holds_up_nobody(self):
         size = scaled(32 * MIB)
         fan, stages = self.played("publish", text="lag_limit=1M")
