@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests with several servers share: a controller in front of many segments, and backends to play."""
 
+import contextlib
 import hashlib
+import random
 import select
 import signal
 import socket
@@ -105,6 +107,40 @@ class Intake:
             return self.ending
 
 
+class Drip:
+    """A way to a segment that hands on a few bytes at a time: frames arrive in pieces."""
+
+    def __init__(self, url, most=999):
+        self.far = url
+        self.most = most
+        self.sockets = [socket.create_server(("127.0.0.1", 0))]
+        self.url = pair.url_of(self.sockets[0])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near = self.sockets[0].accept()[0]
+                near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                far = pair.connect(self.far).socket
+                far.settimeout(None)
+                self.sockets += [near, far]
+                for source, target in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass, args=(source, target), daemon=True).start()
+
+    def _pass(self, source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(random.randint(1, self.most)):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def close(self):
+        for each in self.sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
 class Resumed:
     """What was stopped goes on when this is closed."""
 
@@ -151,6 +187,17 @@ class Fan:
         for segment in mine:
             self.case.links(daemon, segment, self.threads)
         return daemon
+
+    def drip(self):
+        """From here on the client is at a controller whose links hand on a few bytes at a time."""
+        drips = [Drip(address) for address in self.addresses]
+        for drip in drips:
+            self.case.addCleanup(drip.close)
+        self.controller = self.front(addresses=[drip.url for drip in drips])
+        self.controller.wait_link(count=self.threads * len(drips))
+        for segment in self.segments:
+            self.case.links(self.controller, segment, self.threads)
+        self.url = self.controller.address(self.service)
 
     def connect(self, **more):
         return self.case.connect(self.url, **more)

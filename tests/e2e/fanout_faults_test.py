@@ -210,6 +210,21 @@ class Backends(fanout.Case):
         self.assertGreaterEqual(ending.size, 2 * size)
         self.assertLessEqual(ending.size, 3 * size)
 
+    def test_loser_that_reads_nothing_is_reset_soon(self):
+        """What is left of the request for it matters no more."""
+        size = scaled(4 * MIB)
+        stages = [self.stage(receive_buffer=4096), self.stage()]
+        fan = self.fan([stage.url for stage in stages])
+        client = fan.connect()
+        legs = self.meet(stages)
+        client.send_pattern(size)
+        legs[1].read_exact(size)
+        legs[1].send(b"answer")
+        self.assertEqual(client.read_exact(6), b"answer")
+        start = time.monotonic()
+        self.assertTrue(legs[0].wait_broken())
+        self.assertLess(time.monotonic() - start, 10 * pair.PATIENCE)
+
     # -- a stopped server
 
     def stoppable(self, mode, text=""):

@@ -276,7 +276,7 @@ class FullDuplex(fanout.Case):
             body = PATTERN.period[:stream.randrange(16 * KIB - 8)]
             yield struct.pack("!HHI", number, sequence % 65536, len(body)) + body
 
-    def merge_records(self, count, rounds, text="", flood=False, **more):
+    def merge_records(self, count, rounds, flood=False, drip=False, **more):
         """Records of `count` servers, each uncut. The next one is sent when the client has had the last, so that each is
         read in one go. With `flood`, another server fills the client's way meanwhile."""
         heard = [threading.Semaphore(1) for _ in range(count)]
@@ -293,7 +293,9 @@ class FullDuplex(fanout.Case):
                     peer.send(record)
             return run
 
-        fan, _ = self.served("full duplex", serve, count + (1 if flood else 0), text, **more)
+        fan, _ = self.served("full duplex", serve, count + (1 if flood else 0), **more)
+        if drip:
+            fan.drip()
         expected = [self.records(number, rounds) for number in range(count)]
         received = [0] * count
         with pair.connect(fan.url, receive_buffer=4096 if flood else None) as client:
@@ -334,6 +336,12 @@ class FullDuplex(fanout.Case):
 
     def test_whole_reads_are_kept_together_when_the_client_is_behind(self):
         self.merge_records(3, scaled(60, 4), flood=True)
+
+    def test_whole_reads_are_kept_together_when_their_frames_come_in_pieces(self):
+        self.merge_records(3, scaled(150), drip=True)
+
+    def test_whole_reads_are_kept_together_when_all_is_slow(self):
+        self.merge_records(3, scaled(30, 4), flood=True, drip=True)
 
     def test_every_byte_of_every_server_arrives_in_its_order(self):
         for count, periods in ((3, scaled(8, 4)), (12, scaled(2, 2))):

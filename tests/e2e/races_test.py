@@ -58,7 +58,7 @@ class Races(fanout.Case):
             expected = {number: "winner" if number == winner else "reset" for number in range(count)}
             self.assertEqual(endings[race], expected, f"race {race}, won by {winner}")
 
-    def races(self, count, races, at_once=4, **more):
+    def races(self, count, races, at_once=4, drip=False, **more):
         """All backends answer a request at the same time, as often as that."""
         self.make_answers(count)
         gates = [threading.Barrier(count) for _ in range(races)]
@@ -83,6 +83,8 @@ class Races(fanout.Case):
                 failures.append(f"race {race}: {error!r}")
 
         fan, _ = self.served("half duplex", serve, count, **more)
+        if drip:
+            fan.drip()
         threads = [threading.Thread(target=run, args=(first,)) for first in range(at_once)]
         for thread in threads:
             thread.start()
@@ -109,6 +111,9 @@ class Races(fanout.Case):
 
     def test_races_with_several_threads(self):
         self.races(3, scaled(300), controller_global="threads=2", segment_global="threads=2")
+
+    def test_races_over_links_that_hand_on_a_few_bytes_at_a_time(self):
+        self.races(3, scaled(60), drip=True)
 
     def test_races_of_servers_that_speak_first(self):
         races, count = scaled(300), 3
