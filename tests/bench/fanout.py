@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our fan-out beside our own one-to-one: a controller with one segment and with three, and what is asked of both."""
 
+import contextlib
 import itertools
+import os
 import re
 import socket
 import statistics
@@ -104,14 +106,34 @@ class Publish:
         return sent
 
 
+@contextlib.contextmanager
+def cores_apart(process):
+    """This process and another on different cores, where there are two."""
+    cores = os.sched_getaffinity(0)
+    own = {min(cores)}
+    os.sched_setaffinity(0, own)
+    os.sched_setaffinity(process.pid, cores - own or own)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+        os.sched_setaffinity(process.pid, cores)
+
+
 class FirstByte:
     """One conversation after the other: from just before a server's first byte is sent until the client has it."""
 
     pairs, unit, amount = tuple(PAIRS), "conversations/s", "conversation"
-    about = "from the server's first byte to the client, half duplex with 3"
     numbers = itertools.count()
 
+    def __init__(self, about, is_apart):
+        self.about, self.is_apart = about, is_apart
+
     def run(self, pair, _, seconds):
+        with cores_apart(pair.front) if self.is_apart else contextlib.nullcontext():
+            return self.measure(pair, seconds)
+
+    def measure(self, pair, seconds):
         def load():
             start, waits = time.monotonic(), []
             while time.monotonic() < start + seconds or len(waits) < 2:
@@ -150,8 +172,9 @@ class FanoutRequests(Requests):
 
 WORKLOADS = {
     "fanout": Publish(),
-    "fanout-first-byte": FirstByte(),
+    "fanout-first-byte": FirstByte("from the server's first byte to the client, half duplex with 3", False),
+    "fanout-first-byte-apart": FirstByte("the same, client and controller on cores of their own", True),
     "fanout-keepalive": FanoutRequests("64 clients, connections kept, half duplex to 3", 64, False),
     "fanout-connections": FanoutRequests("64 clients, a connection for each request, half duplex to 3", 64, True),
 }
-DEFAULT = ("fanout", "fanout-first-byte")
+DEFAULT = ("fanout", "fanout-first-byte", "fanout-first-byte-apart")

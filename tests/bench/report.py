@@ -52,12 +52,12 @@ def figures_of(workload, unit, amount):
                 ("idle: processor, percent", "load", 100), ("idle: a newcomer's wait, median, ms", "median", 1),
                 ("idle: a newcomer's wait, p99, ms", "p99", 1))
     rate = (f"{workload}: {unit}", "rate", 1)
-    unit, scale = ("s", 1e-6) if unit == "Gbit/s" else ("us", 1)
-    cpu = (f"{workload}: CPU for each {amount}, {unit}", "cpu_each", scale)
-    front = (f"{workload}: the controller's CPU for each {amount}, {unit}", "controller_each", scale)
     wait = (f"{workload}: median latency, us", "median", 1)
-    if workload == "fanout-first-byte":
-        return wait, (f"{workload}: p99, us", "p99", 1)
+    if unit == "conversations/s":
+        return wait, (f"{workload}: p99 latency, us", "p99", 1)
+    span, scale = ("s", 1e-6) if unit == "Gbit/s" else ("us", 1)
+    cpu = (f"{workload}: CPU for each {amount}, {span}", "cpu_each", scale)
+    front = (f"{workload}: the controller's CPU for each {amount}, {span}", "controller_each", scale)
     return (wait, cpu) if workload == "one" else (rate, front, cpu)
 
 
