@@ -269,12 +269,14 @@ void Fanout::finish_if_sent(LegId id) {
   Leg& leg = legs_[id];
   if (!finished_ || !leg.takes || !leg.has_stream() || leg.sent < backlog_.end()) return;
   leg.takes = false;
+  leg.finished = true;
   command(Command::Kind::Finish, id);
   end_if_over(id);
 }
 
 void Fanout::finish() {
   finished_ = true;
+  wait_until_ = Time::max();
   for (LegId id = 0; id < leg_count(); id++) finish_if_sent(id);
 }
 
@@ -316,7 +318,7 @@ std::uint64_t Fanout::most_lag() const {
 std::uint64_t Fanout::front() const {
   std::uint64_t front = 0;
   for (const Leg& leg : legs_)
-    if (leg.is_living() && (leg.takes || (finished_ && leg.sent == backlog_.end()))) front = std::max(front, leg.sent);
+    if (leg.is_living() && (leg.takes || leg.finished)) front = std::max(front, leg.sent);
   return front;
 }
 
@@ -331,6 +333,7 @@ void Fanout::drop_laggards() {
 }
 
 void Fanout::wait_for_laggards() {
+  if (finished_) return;
   bool waits = wait_until_ != Time::max();
   std::uint64_t far = std::min(most_lag() / 2, kNear);
   if (!waits && kept() <= far && std::ranges::none_of(legs_, &Leg::is_slow)) return;
@@ -344,8 +347,8 @@ void Fanout::wait_for_laggards() {
   }
   if (waits && !has_laggard) return go_on();
   if (waits || !has_laggard) return;
-  std::uint64_t run = std::max(ahead, run_front_) - run_front_;
-  run_speed_ = static_cast<double>(run) / static_cast<double>(std::max(now_ - run_since_, Duration(1)).count());
+  auto took = static_cast<double>(std::max(now_ - run_since_, Duration(1)).count());
+  if (ahead > run_front_) run_speed_ = static_cast<double>(ahead - run_front_) / took;
   for (Leg& leg : legs_) leg.sent_before = leg.sent;
   wait_since_ = now_;
   wait_until_ = now_ + kPatience;
@@ -368,7 +371,7 @@ void Fanout::on_time(Time now) {
   if (now < wait_until_) return;
   auto waited = static_cast<double>((now - wait_since_).count());
   for (Leg& leg : legs_) {
-    if (static_cast<double>(leg.sent - leg.sent_before) < run_speed_ / 2 * waited) leg.is_slow = true;
+    if (static_cast<double>(leg.sent - leg.sent_before) <= run_speed_ / 2 * waited) leg.is_slow = true;
     leg.sent_before = leg.sent;
   }
   wait_since_ = now;

@@ -1118,6 +1118,32 @@ TEST(Fanout, WhenTheFrontIsLostTheOthersAreStillWaitedFor) {
   EXPECT_EQ(a.fanout.may_read(1), 0u);
 }
 
+TEST(Fanout, AReplacementThatDoesNotMoveIsWaitedForOnce) {
+  FanoutCase a(Mode::Publish, {.legs = 3}, 4);
+  a.accept({0, 1}).open({2});
+  advance(a, 0, 2 * kFar);
+  a.send(1);
+  a.fanout.on_time(a.now += kPatience);  // leg 2 is slow, and the front may go on
+  EXPECT_GT(a.fanout.may_read(0), 0u);
+  a.fanout.on_failed(2, StreamCode::ConnectFailed);
+  a.accept({3});
+  a.send(3, 1);
+  EXPECT_EQ(a.fanout.may_read(0), 0u);
+  a.fanout.on_time(a.now += kPatience);
+  EXPECT_GT(a.fanout.may_read(0), 0u);
+}
+
+TEST(Fanout, NobodyWaitsOnceTheClientHasFinished) {
+  FanoutCase a(Mode::Publish, kAll, 3);
+  a.accept({0, 1, 2});
+  advance(a, 0, kFar + 1);
+  EXPECT_NE(a.fanout.next_deadline(), Time::max());
+  a.fanout.finish();
+  EXPECT_EQ(a.fanout.next_deadline(), Time::max());
+  a.send(1, 1);
+  EXPECT_EQ(a.fanout.next_deadline(), Time::max());
+}
+
 // A client's pause is not the front's slowness.
 TEST(Fanout, AfterAPauseOfTheClientASlowLegIsNotTakenForAFastOne) {
   FanoutCase a(Mode::Publish, kAll, 2);

@@ -768,6 +768,17 @@ class Daemon:
             found += len(parts) > 7 and parts[6] in mine and parts[5] == "03"
         return found
 
+    def unread(self, url):
+        """Bytes that wait in its TCP sockets that are connected to an address."""
+        mine = self.inodes()
+        port = f"{host_and_port(url)[1]:04X}"
+        found = 0
+        for line in _table("tcp"):
+            parts = line.split()
+            if parts[9] in mine and parts[2].endswith(":" + port):
+                found += int(parts[4].split(":")[1], 16)
+        return found
+
     def _base(self):
         """What it holds without connections; measured until nothing changes meanwhile."""
         while True:
@@ -820,6 +831,10 @@ class Case(unittest.TestCase):
 
     def crowd_server(self):
         """The echo server in its own process, for its own descriptors."""
+        return self.echo_process()[0]
+
+    def echo_process(self):
+        """The same: its address, and the process."""
         path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "crowd.py")
         process = subprocess.Popen([sys.executable, path, HOME], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -828,7 +843,17 @@ class Case(unittest.TestCase):
             process.wait(DEADLINE)
             process.stdout.close()
         self.addCleanup(end)
-        return f"tcp://{HOME}:{int(process.stdout.readline())}"
+        return f"tcp://{HOME}:{int(process.stdout.readline())}", process
+
+    def redis(self, *options, name="redis"):
+        """A Redis that listens, and its address."""
+        port = free_port()
+        server = Program(["redis-server", "--port", str(port), "--bind", HOME, "--save", "", "--appendonly", "no",
+                          "--protected-mode", "no", *options], self.folder, name)
+        self.addCleanup(server.stop)
+        url = f"tcp://{HOME}:{port}"
+        server.wait_until(lambda: server.accepts(url), "listening")
+        return server, url
 
     def connect(self, url, **more):
         peer = connect(url, **more)
@@ -957,6 +982,12 @@ class Case(unittest.TestCase):
                 raise AssertionError(f"{daemon.name} ended with {code} after SIGTERM:\n{daemon.output(100)}")
 
 
+def threads_of(text):
+    """How many workers a daemon has. Each of a controller's has links of its own."""
+    threads = [int(line.split("=")[1]) for line in text.splitlines() if line.startswith("threads=")]
+    return threads[0] if threads else 1
+
+
 class Pair:
     """A controller and a segment with one service between a client and a server."""
 
@@ -975,9 +1006,7 @@ class Pair:
         self.controller = case.controller(
             f"[Cloudbus]\n{controller_global}\n[{service}]\nbind={client_bind}\nserver={self.link_url}\n"
             f"{more}{controller}\n", name=f"controller{number}", **(controller_args or {}))
-        # Each worker has links of its own.
-        threads = [int(line.split("=")[1]) for line in controller_global.splitlines() if line.startswith("threads=")]
-        links *= threads[0] if threads else 1
+        links *= threads_of(controller_global)
         self.controller.wait_link(count=links)
         if link in ("unix", "abstract"):
             self.controller.base = self.controller.descriptors() - links

@@ -49,6 +49,7 @@ struct Leg {
   LegState state = LegState::Waiting;
   StreamCode code = StreamCode::Cancelled;  // why it failed or was dropped
   bool takes = true;                        // it is to be sent the client's bytes, and then FIN
+  bool finished = false;                    // it was sent them all, and FIN
   bool answers = true;                      // its server may say more
   bool answered = false;                    // bytes of it went to the client
   std::uint64_t sent = 0;                   // bytes of the client
