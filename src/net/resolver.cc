@@ -101,6 +101,8 @@ void Resolver::on_host(void* argument, int status, int, ares_addrinfo* found) {
       answer.addresses.push_back(Address::from_sockaddr(node->ai_addr, node->ai_addrlen));
       ttl = std::min<Duration>(ttl, std::chrono::seconds(node->ai_ttl));
     }
+    for (ares_addrinfo_cname* alias = found->cnames; alias; alias = alias->next)
+      ttl = std::min<Duration>(ttl, std::chrono::seconds(alias->ttl));
     answer.status = answer.addresses.empty() ? Status::Missing : Status::Found;
     answer.ttl = answer.addresses.empty() ? Duration::zero() : ttl;
   }
