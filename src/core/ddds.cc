@@ -67,7 +67,9 @@ std::vector<const NaptrRecord*> in_order(std::span<const NaptrRecord> records) {
 }  // namespace
 
 Ddds::Ddds(std::string string, std::string_view first_key, std::string service)
-    : string_(std::move(string)), service_(lower_case(service)), step_(look_up(normal_name(first_key))) {}
+    : string_(std::move(string)), service_(lower_case(service)) {
+  step_ = look_up(normal_name(first_key));
+}
 
 const Ddds::Step& Ddds::on_records(std::span<const NaptrRecord> records) {
   if (!std::holds_alternative<Lookup>(step_)) return step_;

@@ -39,9 +39,10 @@ std::vector<std::size_t> srv_order(std::span<const SrvRecord> records, const Dra
   auto priority = [records](std::size_t place) { return records[place].priority; };
   std::ranges::stable_sort(order, {}, priority);
   for (Places rest = order; !rest.empty();) {
-    auto equals = std::ranges::equal_range(rest, priority(rest.front()), {}, priority);
-    draw_all(records, draw, {equals.begin(), equals.end()});
-    rest = rest.subspan(equals.size());
+    auto is_other = [&](std::size_t place) { return priority(place) != priority(rest[0]); };
+    const auto equals = static_cast<std::size_t>(std::ranges::find_if(rest, is_other) - rest.begin());
+    draw_all(records, draw, rest.first(equals));
+    rest = rest.subspan(equals);
   }
   return order;
 }

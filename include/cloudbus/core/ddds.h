@@ -2,8 +2,7 @@
 #pragma once
 
 // The Dynamic Delegation Discovery System: from the name of a service to its servers, by rewriting rules out of DNS.
-// RFC 3402 is the algorithm, RFC 3403 its records in DNS, RFC 3404 the application whose flags and fields are used
-// here.
+// RFC 3402 is the algorithm, RFC 3403 its records in DNS, RFC 3404 the application whose flags and fields these are.
 //
 // It does no I/O. It says what is to be looked up, is given the records that were found, and says what is next.
 
@@ -31,42 +30,45 @@ struct NaptrRecord {
   bool operator==(const NaptrRecord&) const = default;
 };
 
-// One run of the algorithm of RFC 3402, section 3.3.
+// One run of the algorithm of RFC 3402, section 3.3. A rule is followed if
+//   - its flags (RFC 3404, section 4.3, in either case) are "s", "a", "u", or none, which leads to another lookup,
+//   - its substitution gives something, which is a host name (dns_name.h), or for "u" what a URI may be, and
+//   - its services (section 4.4) are empty, or our name is among the parts that "+" separates.
 //
-// A rule fits if its substitution gives something, its services are empty or have the name of ours among the parts that
-// "+" separates (RFC 3404, section 4.4; the name may be the protocol's or a service's), and its flags are one of "s",
-// "a", "u", or none for another lookup (section 4.3; in either case). Otherwise it is passed over:
-//  - as if it were not there, if it has a flag that is unknown, or two of "s", "a", "u" and "p", which exclude each
-//  other;
-//    if it has both an expression and a replacement; and if its expression is an error;
-//  - as one that matched, so that no higher order is looked at (section 6), if only its services do not fit, if its
-//  flag
-//    is "p", by which the rest is up to a protocol that is not known here, or if what it gives is no name, or no URI.
-// A lookup that fails is the end: other rules are not returned to (RFC 3403, section 8).
+// A rule that is passed over still binds to its order, so that no higher one is looked at (section 6), once its
+// substitution has given something. That includes rules with the flag "p", which leaves the rest to a protocol of its
+// own. Ignored altogether are rules with a flag that is unknown; with two of "s", "a", "u" and "p", which exclude each
+// other; with both an expression and a replacement (RFC 3403, section 4.1); and with an expression that is an error.
+//
+// A lookup that fails is the end: no other rule is returned to (RFC 3403, section 8).
 class Ddds {
  public:
-  // What is to be done:
-  struct Lookup {  // look up the NAPTR records of a name, and call on_records()
+  // The NAPTR records of a name are to be looked up, and given to on_records().
+  struct Lookup {
     std::string key;
   };
-  struct Srv {  // flag "s": the servers are in the SRV records of the name
+  // "s": the servers are in the SRV records of a name.
+  struct Srv {
     std::string name;
   };
-  struct Host {  // flag "a": the addresses of the name are those of the servers
+  // "a": the servers are at the addresses of a name.
+  struct Host {
     std::string name;
   };
-  struct Uri {  // flag "u": printable ASCII characters; that it is a URI is not checked
+  // "u": printable ASCII without spaces; whether it is a URI, and one of ours, is not checked.
+  struct Uri {
     std::string text;
   };
-  struct Failure {  // nothing: in printable ASCII characters, for a log
+  // Nothing was found. The reason is printable.
+  struct Failure {
     std::string reason;
   };
   using Step = std::variant<Lookup, Srv, Host, Uri, Failure>;
 
   static constexpr std::size_t kMaxLookups = 16;
 
-  // `string` is the application unique string, to which all expressions are applied. `first_key` is what the first well
-  // known rule made of it. `service` is our name in services fields.
+  // `string` is the application unique string, to which all expressions are applied; `first_key` is what the first well
+  // known rule makes of it; `service` is our name in services.
   Ddds(std::string string, std::string_view first_key, std::string service = "bus");
 
   const Step& step() const { return step_; }
@@ -74,7 +76,8 @@ class Ddds {
   // The answer to a Lookup: all the records of its key, or none.
   const Step& on_records(std::span<const NaptrRecord> records);
 
-  // How long the step is valid: the shortest of all records that led to it. RFC 3403, section 3.
+  // How long the step is valid: the shortest of all records on the way to it (RFC 3402, section 3.3, note 2), or the
+  // largest Duration if there were none.
   Duration ttl() const { return ttl_; }
 
  private:
