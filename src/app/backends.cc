@@ -39,25 +39,33 @@ std::vector<Backends::Candidate> Backends::candidates(std::string_view client) {
     for (Directory::Id id : ids_) is_asking |= directory.renew(id);
     if (is_asking) return result;
   }
-  auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
   std::vector<ServerIndex> order;
   balance_.order(hash_key(client), worker_.random_bits(), order);
-  for (ServerIndex server : order) {
-    const Targets& targets = directory.targets(ids_[server]);
-    for (std::size_t place : choices_[server].order(targets.record_of, targets.records, draw))
-      result.push_back({server, targets.addresses[place]});
-  }
-  if (health_.empty()) return result;
   // Those that failed come last: with all of them out, all are tried.
-  auto is_in = [this](const Candidate& candidate) {
-    auto found = health_.find(candidate.address.to_string());
-    return found == health_.end() || found->second.is_in(worker_.now());
-  };
-  std::stable_partition(result.begin(), result.end(), is_in);
-  if (auto first = health_.find(result.empty() ? std::string() : result.front().address.to_string());
-      first != health_.end())
-    first->second.begin(worker_.now());
+  for (bool is_in : {true, false})
+    for (ServerIndex server : order) add_candidates(server, is_in, result);
+  if (!health_.empty() && !result.empty())
+    if (auto first = health_.find(result.front().address.to_string()); first != health_.end())
+      first->second.begin(worker_.now());
   return result;
+}
+
+// The addresses of a server that are in, or those that are out, in their order.
+void Backends::add_candidates(ServerIndex server, bool is_in, std::vector<Candidate>& result) {
+  const Targets& targets = worker_.directory().targets(ids_[server]);
+  std::vector<Address> addresses;
+  std::vector<std::uint32_t> record_of;
+  for (std::size_t place = 0; place < targets.addresses.size(); place++) {
+    const Address& address = targets.addresses[place];
+    auto found = health_.empty() ? health_.end() : health_.find(address.to_string());
+    if ((found == health_.end() || found->second.is_in(worker_.now())) != is_in) continue;
+    addresses.push_back(address);
+    record_of.push_back(targets.record_of[place]);
+  }
+  if (addresses.empty()) return;
+  auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
+  for (std::size_t place : choices_[server].order(record_of, targets.records, draw))
+    result.push_back({server, addresses[place]});
 }
 
 void Backends::on_connected(const Address& address) {

@@ -92,21 +92,26 @@ bool Controller::is_usable(const Upstream& upstream) const {
   return std::ranges::any_of(upstream.pools, &Pool::is_usable);
 }
 
-// Addresses that failed come last: with all of them out, all are tried.
+// Of the addresses that can be had, so that the turns of one that cannot are shared by all others. With all of them out,
+// all are tried.
 Peer* Controller::pick(Upstream& upstream, std::span<const std::string> tried) {
   auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
   const Targets& targets = worker_.directory().targets(upstream.id);
-  std::vector<std::size_t> order = upstream.choice.order(targets.record_of, targets.records, draw);
-  for (bool is_out_allowed : {false, true})
-    for (std::size_t place : order) {
+  for (bool is_out_allowed : {false, true}) {
+    std::vector<Pool*> pools;
+    std::vector<std::uint32_t> record_of;
+    for (std::size_t place = 0; place < upstream.pools.size(); place++) {
       Pool& pool = *upstream.pools[place];
-      if (!is_out_allowed && !pool.health.is_in(worker_.now())) continue;
-      if (std::ranges::find(tried, pool.address_text()) != tried.end()) continue;
-      Peer* peer = pool.pick();
-      if (!peer) continue;
-      pool.health.begin(worker_.now());
-      return peer;
+      bool is_in = is_out_allowed || pool.health.is_in(worker_.now());
+      if (!is_in || std::ranges::find(tried, pool.address_text()) != tried.end() || !pool.pick()) continue;
+      pools.push_back(&pool);
+      record_of.push_back(targets.record_of[place]);
     }
+    if (pools.empty()) continue;
+    Pool& chosen = *pools[upstream.choice.order(record_of, targets.records, draw).front()];
+    chosen.health.begin(worker_.now());
+    return chosen.pick();
+  }
   return nullptr;
 }
 

@@ -6,7 +6,6 @@
 #include "cloudbus/app/log.h"
 #include "cloudbus/app/worker.h"
 #include "cloudbus/core/urn.h"
-#include "cloudbus/net/dns_answer.h"
 
 
 namespace cloudbus {
@@ -217,27 +216,35 @@ void Directory::take(Name& name, const Key& key, Resolver::Answer& answer) {
     log_line(LogLevel::Info, "name", "is resolved again", {{"name", key.second}});
 }
 
-// What c-ares left as it came. A damaged message is a failure.
+// What c-ares left as it came.
 void Directory::read_message(Name& name, const Key& key, Resolver::Answer& answer) {
-  if (answer.message.empty()) {
+  if (answer.message.empty()) {  // there are none, and that is all that is known
     name.services.clear();
     name.rules.clear();
+  } else if (key.first == Resolver::Kind::Srv) {
+    take_records(parse_srv_answer(answer.message), name.services, answer);
+  } else {
+    take_records(parse_naptr_answer(answer.message), name.rules, answer);
+  }
+}
+
+template <class Record>
+void Directory::take_records(DnsAnswer<Record> parsed, std::vector<Record>& records, Resolver::Answer& answer) {
+  if (auto* failure = std::get_if<DnsFailure>(&parsed)) {
+    answer.status = Resolver::Status::Failed;
+    answer.error = failure->reason;
     return;
   }
-  auto take_from = [&answer](auto parsed, auto& records) {
-    if (!parsed) {
-      answer.status = Resolver::Status::Failed;
-      answer.error = "the answer is damaged";
-      return;
-    }
-    records = std::move(parsed->records);
-    answer.ttl = parsed->ttl;
-    answer.status = records.empty() ? Resolver::Status::Missing : Resolver::Status::Found;
-  };
-  if (key.first == Resolver::Kind::Srv)
-    take_from(parse_srv_answer(answer.message), name.services);
-  else
-    take_from(parse_naptr_answer(answer.message), name.rules);
+  records.clear();
+  if (auto* absence = std::get_if<DnsAbsence>(&parsed)) {
+    answer.status = Resolver::Status::Missing;
+    answer.ttl = absence->ttl;
+    return;
+  }
+  auto& found = std::get<DnsRecords<Record>>(parsed);
+  answer.status = Resolver::Status::Found;
+  answer.ttl = found.ttl;
+  records = std::move(found.records);
 }
 
 void Directory::log_trouble(Name& name, const Key& key, const std::string& error) {

@@ -44,6 +44,8 @@ class Backends {
   void on_failed(const Address& address, int error);
 
  private:
+  void add_candidates(ServerIndex server, bool is_in, std::vector<Candidate>& result);
+
   Worker& worker_;
   const ServiceConfig& config_;
   Balance balance_;

@@ -16,6 +16,7 @@
 #include "cloudbus/core/name_clock.h"
 #include "cloudbus/core/srv.h"
 #include "cloudbus/net/address.h"
+#include "cloudbus/net/dns_answer.h"
 #include "cloudbus/net/resolver.h"
 
 namespace cloudbus {
@@ -97,6 +98,8 @@ class Directory {
   void on_answer(Resolver::Answer& answer, std::set<Id>& touched);
   void take(Name& name, const Key& key, Resolver::Answer& answer);
   void read_message(Name& name, const Key& key, Resolver::Answer& answer);
+  template <class Record>
+  void take_records(DnsAnswer<Record> parsed, std::vector<Record>& records, Resolver::Answer& answer);
   void log_trouble(Name& name, const Key& key, const std::string& error);
   void ask_due();
   void arm();

@@ -38,7 +38,7 @@ class Resolver {
     std::string error{};
   };
 
-  static constexpr Duration kDeadline = std::chrono::seconds(5);  // of a query
+  static constexpr Duration kDeadline = std::chrono::seconds(7);  // of a query
 
   // `servers`: "10.0.0.2:53,[::1]:5353"; empty is the system's.
   Resolver(Loop& loop, std::string servers);
