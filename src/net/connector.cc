@@ -65,6 +65,8 @@ void Connector::on_result(Try& one) {
   open_--;
   if (error == 0) {
     std::size_t place = one.place;
+    for (const Try& other : tries_)  // it was given its time, and another one was faster
+      if (other.fd >= 0 && other.place < place) owner_.on_address_failed(other.place, ETIMEDOUT);
     close_all();
     return owner_.on_connected(place, fd);
   }
