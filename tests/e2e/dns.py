@@ -530,7 +530,7 @@ class Case(pair.Case):
         self.port = port
         return [Site(self, chr(ord("a") + number), host, port) for number, host in enumerate(addresses)]
 
-    def front(self, server, sites=(), links=None, **more):
+    def front(self, server, sites=(), **more):
         """A controller of one service, with a link to each of the sites."""
         text = "".join(f"{key}={value}\n" for key, value in more.items())
         servers = "".join(f"server={one}\n" for one in ([server] if isinstance(server, str) else server))

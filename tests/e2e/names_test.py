@@ -90,12 +90,11 @@ class Asking(dns.Case):
         silent = self.keep(dns.Scripted())
         silent.fail(None, "silence")
         absent = f"{pair.HOME}:{dns.free_port(pair.HOME)}"
-        for first in (silent.address, absent):
-            for separator in (",", " ", " , "):
-                both = self.pair(f"tcp://back.{dns.ZONE}:{pair.host_and_port(backend.url)[1]}",
-                                 segment_global=f"nameservers={first}{separator}{self.dns.address}")
-                with both.connect() as client:
-                    self.assertEqual(client.exchange(b"x"), b"x")
+        for first, separator in ((silent.address, ","), (absent, " ")):
+            both = self.pair(f"tcp://back.{dns.ZONE}:{pair.host_and_port(backend.url)[1]}",
+                             segment_global=f"nameservers={first}{separator}{self.dns.address}")
+            with both.connect() as client:
+                self.assertEqual(client.exchange(b"x"), b"x")
         self.assertTrue(silent.queries())
 
     def test_nameserver_with_an_ipv6_address(self):
@@ -456,8 +455,8 @@ class Changes(dns.Case):
         self.assertEqual(self.refusal(controller.address("loop0")), ("reset", 0))
         self.assertEqual(self.greeting(controller.address("alias0")), "a")
         self.assertLess(controller.load(0.5), 0.1)
-        asked = self.dns.wait_asked("loop0", "A", 4)
-        self.assertGreater(asked[3].time - asked[0].time, 2.5, "not in a hurry")
+        asked = self.dns.wait_asked("loop0", "A", 2)
+        self.assertGreater(asked[1].time - asked[0].time, 0.9, "not in a hurry")
 
     def test_fifty_addresses_are_all_used_and_an_answer_that_is_cut_comes_by_tcp(self):
         addresses = dns.hosts(50)

@@ -910,7 +910,8 @@ class Case(unittest.TestCase):
                 return
 
     def _failed_already(self):
-        return not self._outcome.success
+        found = self._outcome.result.failures + self._outcome.result.errors
+        return any(self in (test, getattr(test, "test_case", None)) for test, _ in found)
 
     def _expected(self, daemon):
         low = high = 0
