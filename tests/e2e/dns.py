@@ -486,13 +486,15 @@ class Site:
         self.case = case
         self.name = name
         self.host = host
+        self.port = port
         self.address = f"tcp://{host}:{port}"
         self.backend = case.backend(say(name))
         self.segment = None
         self.start()
 
     def start(self):
-        self.segment = self.case.segment(f"[Orders]\nbind={self.address}\nserver={self.backend.url}\n", name=self.name)
+        self.segment = self.case.segment(
+            f"[Cloudbus]\nbind={self.address}\n[Orders]\nserver={self.backend.url}\n", name=self.name)
         return self
 
     @property
@@ -501,14 +503,14 @@ class Site:
 
 
 class Case(pair.Case):
-    """Tests in which every daemon asks self.dns, a scripted server if setUp() of the test has made no other."""
-
-    dns = None
+    """Tests in which every daemon asks self.dns."""
 
     def setUp(self):
         super().setUp()
-        if self.dns is None:
-            self.dns = self.keep(Scripted())
+        self.dns = self.make_dns()
+
+    def make_dns(self):
+        return self.keep(Scripted())
 
     def tearDown(self):
         super().tearDown()
