@@ -43,7 +43,7 @@ class Server(dns.Case):
             client.read_line()
         chance = random.Random(4)
         with pair.Load(controller.address()) as load:
-            for _ in range(8):
+            for _ in range(5):
                 now = chance.sample(sites, chance.randint(1, 4))
                 self.dns.set("all", A=[site.host for site in now])
                 self.serving(load, now)
@@ -82,7 +82,7 @@ class Server(dns.Case):
         self.dns.set("all", A=[site.host for site in sites])
         controller = self.front(f"tcp://all.{dns.ZONE}:{self.port}", sites)
         with pair.Load(controller.address()) as load:
-            for site in sites:
+            for site in sites[:2]:
                 mark = controller.mark()
                 self.dns.set("all", A=[other.host for other in sites if other is not site])
                 controller.wait_log(lambda r, s=site: dns.about(r, "link drained", segment=s.address), "its link", mark)
@@ -111,7 +111,7 @@ class Server(dns.Case):
         addresses = dns.hosts(120)
         port = dns.free_port("0.0.0.0")
         self.backend(pair.echo, url=f"tcp://0.0.0.0:{port}")
-        self.dns.set("back", A=addresses)
+        self.dns.set("back", A=addresses, ttl=60)
         both = self.pair(f"tcp://back.{dns.ZONE}:{port}")
         for _ in range(240):
             with both.connect() as client:
@@ -136,7 +136,7 @@ class Server(dns.Case):
         controller = self.front(f"srv:_orders._tcp.{dns.ZONE}", running)
         with pair.Load(controller.address()) as load:
             self.serving(load, running)
-            for come, go in (("d", "a"), ("e", "b"), ("a", ""), ("b", "cd"), ("c", "ae")):
+            for come, go in (("d", "a"), ("a", ""), ("e", "bcd")):
                 mark = controller.mark()
                 for name in go:
                     running.remove(sites[name])
