@@ -113,16 +113,26 @@ class Naptr(dns.Case):
     def test_rules_for_others_are_passed_over(self):
         sites = self.sites("right", "wrong")
         self.dns.set("bus", NAPTR=[
-            (1, 1, "s", "http+tcp", "", "_wrong._tcp"), (2, 1, "p", "bus+tcp", "", "_wrong._tcp"),
-            (3, 1, "s", "omnibus+tcp", "", "_wrong._tcp"),
-            (4, 1, "s", "bus+tcp", "!^urn:cab:(.*)$!_wrong._tcp.cloud.test!", "."),
-            (5, 1, "s", "bus+tcp", "!^URN:BUS!_wrong._tcp.cloud.test!", "."),
-            (6, 1, "s", "bus+tcp", "!([)!_wrong._tcp.cloud.test!", "."),
-            (7, 1, "s", "bus+tcp", "!^urn!_wrong._tcp.cloud.test!", "_wrong._tcp"),
-            (8, 1, "s", "bus+tcp", "!^URN:BUS:(.*)$!_right._tcp.cloud.test!i", ".")])
+            (1, 1, "s", "bus+tcp", "!^urn:cab:(.*)$!_wrong._tcp.cloud.test!", "."),
+            (2, 1, "s", "bus+tcp", "!^URN:BUS!_wrong._tcp.cloud.test!", "."),
+            (3, 1, "s", "bus+tcp", "!([)!_wrong._tcp.cloud.test!", "."),
+            (4, 1, "s", "bus+tcp", "!^urn!_wrong._tcp.cloud.test!", "_wrong._tcp"),
+            (5, 1, "x", "bus+tcp", "", "_wrong._tcp"), (6, 1, "su", "bus+tcp", "", "_wrong._tcp"),
+            (7, 1, "s", "http+tcp", "", "_wrong._tcp"), (7, 2, "p", "bus+tcp", "", "_wrong._tcp"),
+            (7, 3, "s", "omnibus+tcp", "", "_wrong._tcp"),
+            (7, 4, "s", "bus+tcp", "!^URN:BUS:(.*)$!_right._tcp.cloud.test!i", "."),
+            (8, 1, "s", "bus+tcp", "", "_wrong._tcp")])
         controller = self.serve("urn:bus:orders")
         self.assertEqual(self.met(controller), "right")
         self.linked(controller, sites["right"])
+
+    def test_rule_for_others_that_matches_ends_the_search_at_its_order(self):
+        """RFC 3403, section 4.1: no higher order is looked at, even if what matched cannot be used."""
+        self.sites("wrong")
+        self.dns.set("bus", NAPTR=[(1, 1, "s", "http+tcp", "", "_wrong._tcp"), (2, 1, "s", "bus", "", "_wrong._tcp")])
+        controller = self.serve("urn:bus:orders", timeout="500 ms")
+        self.assertEqual(self.refusal(controller.address("0")), ("reset", 0))
+        controller.wait_log(lambda r: dns.about(r, "name cannot be used", name="urn:bus:orders"), "the reason")
 
     def test_loops_dead_ends_and_nonsense_are_told_once_and_harm_no_other(self):
         sites = self.sites("orders")
