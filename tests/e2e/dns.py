@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DNS servers on a loopback port: a scripted one with faults, which counts its queries, and NSD with a zone that changes.
+"""DNS servers on a loopback port: a scripted one with faults, which counts its queries, and NSD, whose zone changes.
 
 Both are told of their records in the same way, with names below the zone and data as tuples:
     server.set("orders", A=["127.0.0.1", "127.0.0.2"], AAAA=["::1"])

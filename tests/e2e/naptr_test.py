@@ -99,8 +99,9 @@ class Naptr(dns.Case):
     def test_lowest_order_and_in_it_lowest_preference_come_first(self):
         sites = self.sites("right", "wrong")
         self.dns.is_rotating = True
-        self.dns.set("bus", NAPTR=[(20, 1, "s", "bus+tcp", "", "_wrong._tcp"), (10, 20, "s", "bus+tcp", "", "_wrong._tcp"),
-                                   (10, 10, "s", "bus+tcp", "", "_right._tcp"), (30, 0, "s", "bus", "", "_wrong._tcp")])
+        self.dns.set("bus", NAPTR=[
+            (20, 1, "s", "bus+tcp", "", "_wrong._tcp"), (10, 20, "s", "bus+tcp", "", "_wrong._tcp"),
+            (10, 10, "s", "bus+tcp", "", "_right._tcp"), (30, 0, "s", "bus", "", "_wrong._tcp")])
         controller = self.serve("urn:bus:orders")
         self.assertEqual(self.met(controller), "right")
         mark = self.dns.mark()
@@ -187,7 +188,8 @@ class Naptr(dns.Case):
         self.linked(controller, sites["orders"])
         self.dns.fail(None, "silence")
         for name in ("bus", "_orders._tcp", "orders"):
-            controller.wait_log(lambda r, n=name: dns.about(r, "name cannot be asked for", name=f"{n}.{dns.ZONE}"), name)
+            controller.wait_log(
+                lambda r, n=name: dns.about(r, "name cannot be asked for", name=f"{n}.{dns.ZONE}"), name)
         for _ in range(10):
             self.assertEqual(self.met(controller), "orders")
         self.dns.heal()

@@ -234,18 +234,6 @@ class Srv(dns.Case):
         controller = self.front(SERVICE, [a])
         self.assertEqual(self.greeting(controller.address()), "a")
 
-    def test_immediate_asks_on_use(self):
-        a, b = self.sites(2)
-        self.publish((1, 1, a))
-        controller = self.front(SERVICE, [a], refresh="immediate")
-        self.links(controller, b.segment)
-        since = self.dns.queries("_orders._tcp")[-1].time
-        self.publish((1, 1, b))
-        pair.wait_for(lambda: time.monotonic() > since + 1.2, "the end of the TTL")
-        self.assertEqual(len(self.dns.queries("_orders._tcp")), 1)
-        self.assertEqual(self.greeting(controller.address()), "b")
-        self.links(controller, a.segment, 0)
-
 
 if __name__ == "__main__":
     unittest.main()
