@@ -90,7 +90,8 @@ def encode_data(kind, data, zone):
 
 def encode_record(name, kind, ttl, data):
     """`name` may be encoded already."""
-    return (name if isinstance(name, bytes) else encode_name(name)) + struct.pack("!HHIH", TYPES[kind], 1, ttl, len(data)) + data
+    owner = name if isinstance(name, bytes) else encode_name(name)
+    return owner + struct.pack("!HHIH", TYPES[kind], 1, ttl, len(data)) + data
 
 
 def encode_query(name, kind, number=0, recursive=True):
