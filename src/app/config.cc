@@ -20,12 +20,21 @@ constexpr std::string_view kDaemonSection = "cloudbus";
 constexpr std::size_t kMostBytes = std::size_t{16} << 20;  // of a file: more than 100,000 services
 
 bool is_daemon(const IniSection& section) { return normal_word(section.name) == kDaemonSection; }
-// Also if the key is there with a slip, which is an error of its own: one mistake gives one error.
-bool has_key(const IniSection& section, std::string_view name) {
-  return std::ranges::any_of(section.entries, [&](const IniEntry& entry) {
+// Also where the key is there with a slip, which is an error of its own: one mistake gives one error.
+std::size_t count_key(const IniSection& section, std::string_view name) {
+  auto count = std::ranges::count_if(section.entries, [&](const IniEntry& entry) {
     return normal_word(entry.key) == name || !meant_word(entry.key, {&name, 1}).empty();
   });
+  return static_cast<std::size_t>(count);
 }
+bool has_key(const IniSection& section, std::string_view name) { return count_key(section, name) > 0; }
+std::size_t count_servers(const IniSection& section) {
+  return count_key(section, "server") + count_key(section, "backend");
+}
+
+bool fans_out(Mode mode) { return mode == Mode::HalfDuplex || mode == Mode::FullDuplex || mode == Mode::Publish; }
+
+std::string up_to(std::uint32_t most) { return most == 1 ? "1" : "1 to " + std::to_string(most); }
 
 // Reads the sections one by one, then looks at what concerns several of them.
 class ConfigReader {
@@ -67,7 +76,10 @@ class ConfigReader {
     draft.service.name = draft.service.service = section.name;
     draft.service.line = section.line;
     read_keys(section, Place::Service, service_keys(), draft);
-    if (is_new && error.empty() && !section.damaged) check_complete(section);
+    if (!is_new || !error.empty() || section.damaged) return;
+    check_complete(section);
+    bool all_servers_known = draft.service.servers.size() == count_servers(section);
+    if (all_servers_known && !draft.service.servers.empty()) settle_mode(draft);
   }
 
   template <class Target>
@@ -94,14 +106,58 @@ class ConfigReader {
 
   void check_complete(const IniSection& section) {
     std::string name = "[" + section.name + "]";
-    if (!has_key(section, "server") && !has_key(section, "backend")) {
-      fail(section.line, name + " has no server; write server = ADDRESS");
+    if (count_servers(section) == 0) {
+      fail(section.line, name + " has no server; write server = ADDRESS, once or more");
     }
     if (has_key(section, "bind")) return;
     if (config_.role == Role::Controller) {
       fail(section.line, name + " has no bind; write bind = ADDRESS, once or more");
     } else if (!may_share_bind_) {
       fail(section.line, name + " has no bind; write bind = ADDRESS here, or in [Cloudbus] for all services");
+    }
+  }
+
+  // What the mode is depends on how many servers there are.
+  void settle_mode(ServiceDraft& draft) {
+    ServiceConfig& service = draft.service;
+    const bool several = service.servers.size() > 1;
+    if (config_.role == Role::Segment) {
+      service.mode = several ? Mode::Balance : Mode::OneToOne;
+      if (several && draft.mode.value_or(Mode::Balance) != Mode::Balance) {
+        fail(draft.mode_line, "mode: " + std::string(word_of(*draft.mode)) +
+                                  " with several servers is the controller's work: a segment sends each client to one "
+                                  "of its servers; allowed with several is balance");
+      }
+    } else if (several) {
+      service.mode = draft.mode.value_or(Mode::HalfDuplex);
+    } else {
+      service.mode = draft.mode == Mode::Publish ? Mode::Publish : Mode::OneToOne;
+    }
+    check_limits(draft);
+    // What means nothing is as if it had not been set.
+    if (!several) service.balance = BalancePolicy::RoundRobin;
+    if (!fans_out(service.mode)) service.fanout = {};
+  }
+
+  void check_limits(const ServiceDraft& draft) {
+    const FanoutLimits& limits = draft.service.fanout;
+    const auto servers = static_cast<std::uint32_t>(draft.service.servers.size());
+    if (draft.service.mode == Mode::Balance) {
+      const std::string error = "mode balance sends each client to one server; allowed is 1";
+      if (draft.fanout_line != 0 && limits.legs != 1) fail(draft.fanout_line, "fanout: " + error);
+      if (limits.quorum > 1) fail(draft.quorum_line, "quorum: " + error);
+      return;
+    }
+    const bool too_many = limits.legs > servers;
+    if (too_many) {
+      fail(draft.fanout_line, "fanout: " + std::to_string(limits.legs) +
+                                  " is more than there are servers; allowed is " + up_to(servers) + ", or all");
+    }
+    const std::uint32_t legs = limits.legs == 0 || too_many ? servers : limits.legs;
+    if (limits.quorum > legs) {
+      std::string_view most = legs == servers ? "there are servers" : "fanout";
+      fail(draft.quorum_line, "quorum: " + std::to_string(limits.quorum) + " is more than " + std::string(most) +
+                                  "; allowed is " + up_to(legs));
     }
   }
 
@@ -121,11 +177,12 @@ class ConfigReader {
   }
 
   void check_loop(const ServiceDraft& draft) {
-    if (draft.service.servers.empty()) return;
-    auto bind = bind_lines_.find(draft.service.servers.front().endpoint.to_string());
-    if (bind == bind_lines_.end()) return;
-    fail(draft.server_line, "server: " + bind->first + " is bound by this process itself in line " +
-                                std::to_string(bind->second) + ", a loop; allowed are addresses of other processes");
+    for (const ServerConfig& server : draft.service.servers) {
+      auto bind = bind_lines_.find(server.endpoint.to_string());
+      if (bind == bind_lines_.end()) continue;
+      fail(server.line, "server: " + bind->first + " is bound by this process itself in line " +
+                            std::to_string(bind->second) + ", a loop; allowed are addresses of other processes");
+    }
   }
 
   ConfigResult finish() {
@@ -177,9 +234,17 @@ void add_line(std::string& text, std::string_view key, std::string_view value) {
 void add_service(std::string& text, const ServiceConfig& service, Role role) {
   text += "\n[" + service.name + "]\n";
   for (const BindConfig& bind : service.binds) add_line(text, "bind", bind.endpoint.to_string());
-  add_line(text, "server", service.servers.front().endpoint.to_string());
+  for (const ServerConfig& server : service.servers) add_line(text, "server", server.endpoint.to_string());
   if (service.service != service.name) add_line(text, "service", service.service);
   if (role == Role::Controller) add_line(text, "links", std::to_string(service.links));
+  add_line(text, "mode", word_of(service.mode));
+  if (service.servers.size() > 1) add_line(text, "balance", word_of(service.balance));
+  if (fans_out(service.mode)) {
+    const FanoutLimits& limits = service.fanout;
+    add_line(text, "fanout", limits.legs == 0 ? "all" : std::to_string(limits.legs));
+    add_line(text, "quorum", std::to_string(limits.quorum));
+    add_line(text, "lag_limit", format_size(limits.lag));
+  }
   add_line(text, "socket_mode", format_file_mode(service.socket_mode));
   add_line(text, "connect_timeout", format_duration(service.connect_timeout));
   add_line(text, "idle_timeout", format_duration(service.idle_timeout));

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "cloudbus/app/client_name.h"
 #include "cloudbus/app/log.h"
 #include "cloudbus/net/dialer.h"
 
@@ -17,9 +18,16 @@ constexpr Duration kLongEnough = std::chrono::seconds(2);  // a link that lived 
 
 Controller::Controller(Worker& worker) : worker_(worker) {
   for (const ServiceConfig& service : worker.config().services) {
-    Pool& pool = pools_.try_emplace(service.servers.front().endpoint.to_string(), Pool{service.servers.front().endpoint, {}, {}}).first->second;
-    pool_by_service_[&service] = &pool;
-    while (pool.slots.size() < static_cast<std::size_t>(service.links)) pool.slots.emplace_back(worker.new_id());
+    std::vector<std::string> names;
+    std::vector<Pool*> pools;
+    for (const ServerConfig& server : service.servers) {
+      std::string name = server.endpoint.to_string();
+      Pool& pool = pools_.try_emplace(name, Pool{server.endpoint, {}, {}}).first->second;
+      while (pool.slots.size() < static_cast<std::size_t>(service.links)) pool.slots.emplace_back(worker.new_id());
+      pools.push_back(&pool);
+      names.push_back(std::move(name));
+    }
+    services_.try_emplace(&service, Service{Balance(service.balance, names, worker.index()), std::move(pools)});
   }
   for (auto& [text, pool] : pools_)
     for (Slot& slot : pool.slots) slot_by_key_[slot.key] = {&pool, &slot};
@@ -37,12 +45,52 @@ void Controller::on_start() {
 // --- Clients -----------------------------------------------------------------------------------------------------
 
 void Controller::on_client(const ServiceConfig& service, int fd, const Address& address) {
-  Relay& relay = worker_.add_relay(std::make_unique<Relay>(worker_, worker_.new_id(), service, fd, address));
-  Pool& pool = *pool_by_service_.at(&service);
-  if (Peer* peer = pool.waiting.empty() ? pick(pool) : nullptr)
-    relay.open_on(*peer);
-  else
-    pool.waiting.push_back(relay.id());
+  auto made = std::make_unique<ClientRelay>(*this, worker_, worker_.new_id(), service, fd, address);
+  auto& relay = static_cast<ClientRelay&>(worker_.add_relay(std::move(made)));
+  if (begin(relay)) return;
+  for (Pool* pool : services_.at(&service).pools) wait(*pool, {relay.id(), std::nullopt});
+}
+
+// False while the links that it needs are not there.
+bool Controller::begin(ClientRelay& relay) {
+  const ServiceConfig& config = relay.service();
+  Service& service = services_.at(&config);
+  if (config.mode == Mode::OneToOne) {
+    Peer* peer = pick(*service.pools.front());
+    if (peer) relay.open_on(*peer);
+    return peer;
+  }
+  auto has_link = [this](Pool* pool) { return pick(*pool) != nullptr; };
+  if (std::ranges::count_if(service.pools, has_link) < static_cast<std::ptrdiff_t>(config.fanout.quorum)) return false;
+  std::vector<ServerIndex> order;
+  service.balance.order(hash_key(relay.client()), worker_.random_bits(), order);
+  std::erase_if(order, [&service](ServerIndex server) { return !service.pools[server]->is_usable(); });
+  relay.start_legs(std::move(order));
+  return true;
+}
+
+void Controller::wait(Pool& pool, const Pool::Waiting& waiting) {
+  pool.waiting.push_back(waiting);
+  if (pool.waiting.size() < pool.look_at) return;
+  std::erase_if(pool.waiting, [this](const Pool::Waiting& other) { return !is_waiting(other); });
+  pool.look_at = std::max<std::size_t>(64, 2 * pool.waiting.size());
+}
+
+bool Controller::is_waiting(const Pool::Waiting& waiting) {
+  auto* relay = static_cast<ClientRelay*>(worker_.find_relay(waiting.relay));
+  if (!relay) return false;
+  return waiting.leg ? relay->is_waiting(*waiting.leg) : relay->is_new();
+}
+
+void Controller::open_leg(ClientRelay& relay, LegId leg, ServerIndex server) {
+  Pool& pool = *services_.at(&relay.service()).pools[server];
+  if (Peer* peer = pick(pool)) return relay.open_leg_on(leg, *peer);
+  if (!pool.is_usable()) return relay.leg_unreachable(leg);
+  wait(pool, {relay.id(), leg});
+}
+
+bool Controller::Pool::is_usable() const {
+  return std::ranges::any_of(slots, [](const Slot& slot) { return !slot.is_down; });
 }
 
 // The session with the fewest streams, of those that take one.
@@ -56,16 +104,35 @@ Peer* Controller::pick(Pool& pool) {
   return best;
 }
 
+// False when there is no link for it. Whoever waits no more is served.
+bool Controller::serve(Pool& pool, const Pool::Waiting& waiting) {
+  if (!is_waiting(waiting)) return true;
+  auto& relay = static_cast<ClientRelay&>(*worker_.find_relay(waiting.relay));
+  if (!waiting.leg) return begin(relay);
+  Peer* peer = pick(pool);
+  if (peer) relay.open_leg_on(*waiting.leg, *peer);
+  return peer;
+}
+
 void Controller::serve_waiting(Pool& pool) {
-  while (!pool.waiting.empty()) {
-    Relay* relay = worker_.find_relay(pool.waiting.front());
-    if (relay && relay->is_waiting()) {
-      Peer* peer = pick(pool);
-      if (!peer) return;
-      relay->open_on(*peer);
-    }
+  std::deque<Pool::Waiting> left;
+  while (!pool.waiting.empty() && pick(pool)) {
+    Pool::Waiting first = pool.waiting.front();
     pool.waiting.pop_front();
+    if (!serve(pool, first)) left.push_back(first);  // it waits for another server
   }
+  pool.waiting.insert(pool.waiting.begin(), left.begin(), left.end());
+}
+
+// The segment is out of reach: the legs that wait for it have others beside them, or in their place.
+void Controller::give_up_legs(Pool& pool) {
+  std::deque<Pool::Waiting> legs;
+  for (const Pool::Waiting& waiting : pool.waiting)
+    if (waiting.leg) legs.push_back(waiting);
+  std::erase_if(pool.waiting, [](const Pool::Waiting& waiting) { return waiting.leg.has_value(); });
+  for (const Pool::Waiting& waiting : legs)
+    if (is_waiting(waiting))
+      static_cast<ClientRelay&>(*worker_.find_relay(waiting.relay)).leg_unreachable(*waiting.leg);
 }
 
 // --- Links -------------------------------------------------------------------------------------------------------
@@ -94,6 +161,8 @@ Duration Controller::dial_again(Slot& slot) {
 void Controller::dial_later(Pool& pool, Slot& slot, const std::string& error, bool was_up, std::size_t lost_streams) {
   if (draining_) return;
   Duration wait = dial_again(slot);
+  slot.is_down = true;
+  if (!pool.is_usable()) give_up_legs(pool);
   auto level = was_up || error != slot.last_error ? LogLevel::Warning : LogLevel::Debug;
   slot.last_error = error;
   log_line(level, "link", was_up ? "lost" : "cannot be made",
@@ -111,6 +180,7 @@ void Controller::on_timer(Timers::Key key) {
 void Controller::on_peer_ready(Peer& peer) {
   auto [pool, slot] = slot_by_peer_.at(peer.id());
   slot->up_since = worker_.now();
+  slot->is_down = false;
   log_line(LogLevel::Info, "link", "up",
            {{"segment", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
   serve_waiting(*pool);

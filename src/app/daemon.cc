@@ -70,8 +70,8 @@ int run_program(Role role, int argc, char** argv) {
 Daemon::Daemon(std::shared_ptr<const Config> config) : config_(std::move(config)) {
   std::signal(SIGPIPE, SIG_IGN);
   Uuid boot_id = make_boot_id();
-  for (int i = 0; i < config_->threads; i++) {
-    auto worker = std::make_unique<Worker>(config_, boot_id);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(config_->threads); i++) {
+    auto worker = std::make_unique<Worker>(config_, boot_id, i);
     if (config_->role == Role::Controller)
       worker->set_role(std::make_unique<Controller>(*worker));
     else

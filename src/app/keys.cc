@@ -13,11 +13,16 @@ namespace {
 
 constexpr std::array<std::string_view, 6> kLogLevels = {"trace", "debug", "info", "warning", "error", "off"};
 constexpr std::array<std::string_view, 2> kLogFormats = {"text", "json"};
-constexpr std::array<std::string_view, 2> kModes = {"half_duplex", "full_duplex"};
+constexpr std::array<std::string_view, 4> kModes = {"half duplex", "full duplex", "publish", "balance"};
+constexpr std::size_t kFirstMode = static_cast<std::size_t>(Mode::HalfDuplex);  // the first word's
+constexpr std::array<std::string_view, 5> kPolicies = {"round robin", "least connections", "random", "hash", "first"};
+constexpr int kMostServers = 1000;  // of a service
 constexpr int kMostThreads = 64;
 constexpr int kMostLinks = 64;
 constexpr std::uint64_t kLeastMemory = std::uint64_t{16} << 20;
 constexpr std::uint64_t kMostMemory = std::uint64_t{1024} << 30;
+constexpr std::uint64_t kLeastLag = std::uint64_t{64} << 10;
+constexpr std::uint64_t kMostLag = std::uint64_t{1} << 30;
 
 // Stores the value, or returns what is wrong with it.
 template <class T, class V>
@@ -35,17 +40,21 @@ std::string add_bind(std::vector<BindConfig>& binds, const IniEntry& entry) {
 }
 
 std::string set_server(Role role, ServiceDraft& draft, const IniEntry& entry) {
-  if (draft.server_line != 0) {
-    return "this is a second server, the first is in line " + std::to_string(draft.server_line) +
-           "; this version allows one";
-  }
-  draft.server_line = entry.line;
   auto [endpoint, error] = parse_endpoint(entry.value);
   if (!endpoint) return error;
   if (endpoint->is_builtin() && role == Role::Controller) {
     return endpoint->to_string() + " is served by segments; a controller's server is the address of a segment";
   }
   if (endpoint->is_port_zero()) return "nothing can be reached at port 0; allowed are 1 to 65535";
+  auto [first, is_new] = draft.server_lines.emplace(endpoint->to_string(), entry.line);
+  if (!is_new) {
+    return first->first + " is a server of this service in line " + std::to_string(first->second) +
+           " already; a server is allowed once in a service";
+  }
+  if (draft.service.servers.size() == kMostServers) {
+    bool said_already = draft.server_lines.size() > kMostServers + 1;
+    return said_already ? std::string() : "a service has at most " + std::to_string(kMostServers) + " servers";
+  }
   draft.service.servers.push_back({*endpoint, entry.line});
   return {};
 }
@@ -55,13 +64,36 @@ std::string set_service(ServiceDraft& draft, const IniEntry& entry) {
   return check_service_name(entry.value);
 }
 
-// With one server both modes are one-to-one, so that there is nothing to keep.
-std::string check_mode(const IniEntry& entry) {
-  std::string word = normal_word(entry.value);
-  if (std::ranges::find(kModes, word) != kModes.end()) return {};
-  bool later = word == "publish" || word == "balance";
-  return (later ? word + " is not in this version" : quoted(entry.value) + " is not a mode") +
-         "; allowed are half duplex and full duplex";
+std::string set_mode(Role role, ServiceDraft& draft, const IniEntry& entry) {
+  const std::string of_segments = "; allowed are balance, and with one server half duplex and full duplex";
+  auto parsed = parse_word(entry.value, kModes);
+  if (!parsed.value) {
+    return role == Role::Controller ? parsed.error : quoted(entry.value) + " is not known here" + of_segments;
+  }
+  auto mode = static_cast<Mode>(*parsed.value + kFirstMode);
+  if (mode == Mode::Publish && role == Role::Segment) {
+    return "publish is a controller's mode: a segment sends each client to one of its servers" + of_segments;
+  }
+  draft.mode = mode;
+  draft.mode_line = entry.line;
+  return {};
+}
+
+std::string set_fanout(ServiceDraft& draft, const IniEntry& entry) {
+  std::uint32_t& legs = draft.service.fanout.legs;
+  if (normal_word(entry.value) == "all") {
+    legs = 0;
+  } else if (std::string error = store(legs, parse_number(entry.value, 1, kMostServers)); !error.empty()) {
+    return error + ", or all";
+  }
+  draft.fanout_line = entry.line;
+  return {};
+}
+
+std::string set_quorum(ServiceDraft& draft, const IniEntry& entry) {
+  std::string error = store(draft.service.fanout.quorum, parse_number(entry.value, 1, kMostServers));
+  if (error.empty()) draft.quorum_line = entry.line;
+  return error;
 }
 
 std::string set_links(int& links, const IniEntry& entry) {
@@ -135,7 +167,21 @@ const Service kServiceKeys[] = {
     {"backend", {}, Times::Many, set_server},  // another word for server
     {"service", Role::Controller, Times::Once,
      [](Role, ServiceDraft& draft, const IniEntry& entry) { return set_service(draft, entry); }},
-    {"mode", {}, Times::Once, [](Role, ServiceDraft&, const IniEntry& entry) { return check_mode(entry); }},
+    {"mode", {}, Times::Once, set_mode},
+    {"balance",
+     {},
+     Times::Once,
+     [](Role, ServiceDraft& draft, const IniEntry& entry) {
+       return store(draft.service.balance, parse_word(entry.value, kPolicies));
+     }},
+    {"fanout", Role::Controller, Times::Once,
+     [](Role, ServiceDraft& draft, const IniEntry& entry) { return set_fanout(draft, entry); }},
+    {"quorum", Role::Controller, Times::Once,
+     [](Role, ServiceDraft& draft, const IniEntry& entry) { return set_quorum(draft, entry); }},
+    {"lag_limit", Role::Controller, Times::Once,
+     [](Role, ServiceDraft& draft, const IniEntry& entry) {
+       return store(draft.service.fanout.lag, parse_size(entry.value, kLeastLag, kMostLag));
+     }},
     {"links", Role::Controller, Times::Once,
      [](Role, ServiceDraft& draft, const IniEntry& entry) { return set_links(draft.service.links, entry); }},
     {"socket_mode",
@@ -188,6 +234,9 @@ std::string misplaced(Place place, std::string_view word) {
     return has(service_keys(), word) ? std::string(word) + " belongs in the section of a service" : std::string();
   }
   if (word == "service") return "service is a controller's key: a segment knows its services by their sections' names";
+  if (word == "fanout" || word == "quorum" || word == "lag_limit") {
+    return std::string(word) + " is a controller's key: a segment sends each client to one of its servers";
+  }
   if (word == "links") return "links is a controller's key: segments open none";
   return has(daemon_keys(), word) ? std::string(word) + " belongs in the section [Cloudbus]" : std::string();
 }
@@ -209,6 +258,13 @@ std::string unknown_key(Role role, Place place, std::string_view key) {
   std::string where = place == Place::Daemon ? "[Cloudbus] of a " : "the service of a ";
   return error + "; allowed in " + where + std::string(name_of(role)) + " are " + listed(words);
 }
+
+std::string_view word_of(Mode mode) {
+  if (mode == Mode::OneToOne) mode = Mode::FullDuplex;
+  return kModes[static_cast<std::size_t>(mode) - kFirstMode];
+}
+
+std::string_view word_of(BalancePolicy policy) { return kPolicies[static_cast<std::size_t>(policy)]; }
 
 std::string_view name_of(LogLevel level) { return kLogLevels[static_cast<std::size_t>(level)]; }
 std::string_view name_of(LogFormat format) { return kLogFormats[static_cast<std::size_t>(format)]; }

@@ -107,7 +107,7 @@ struct AsJson {
   nlohmann::ordered_json operator()(Duration time) const { return milliseconds(time); }
 };
 
-std::string text_line(std::string_view subject, std::string_view message, std::initializer_list<Field> fields) {
+std::string text_line(std::string_view subject, std::string_view message, std::span<const Field> fields) {
   std::string line = escape_value(subject);
   if (!message.empty()) line.append(" ").append(message);
   for (const Field& field : fields)
@@ -116,7 +116,7 @@ std::string text_line(std::string_view subject, std::string_view message, std::i
 }
 
 // The inside of an object, to which the pattern adds the time and the level.
-std::string json_line(std::string_view subject, std::string_view message, std::initializer_list<Field> fields) {
+std::string json_line(std::string_view subject, std::string_view message, std::span<const Field> fields) {
   nlohmann::ordered_json object;
   object["subject"] = subject;
   object["message"] = message;
@@ -160,7 +160,7 @@ void log_start(LogLevel level, LogFormat format) {
 
 bool log_enabled(LogLevel level) { return the_log().logger.should_log(spdlog_level(level)); }
 
-void log_line(LogLevel level, std::string_view subject, std::string_view message, std::initializer_list<Field> fields) {
+void log_line(LogLevel level, std::string_view subject, std::string_view message, std::span<const Field> fields) {
   if (!log_enabled(level)) return;
   Log& log = the_log();
   auto line = log.format == LogFormat::Json ? json_line(subject, message, fields) : text_line(subject, message, fields);

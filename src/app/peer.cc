@@ -70,24 +70,25 @@ void Peer::resize_reads(bool full) {
 }
 
 void Peer::dispatch(const Event& event) {
-  if (event.kind == EventKind::Data) return worker_.add_to_run(event.owner, event.data);
+  if (event.kind == EventKind::Data) return worker_.add_to_run(event.owner, event.data, event.ends_frame);
   worker_.flush_run();
   Relay* relay = worker_.find_relay(event.owner);
+  LegId leg = leg_of(event.owner);
   switch (event.kind) {
     case EventKind::Ready: was_ready_ = true; return worker_.role().on_peer_ready(*this);
     case EventKind::Opened: opens_in_read_++; return worker_.role().on_opened(*this, event);
     case EventKind::Accepted:
-      if (relay) relay->on_accepted();
+      if (relay) relay->on_accepted(leg);
       return;
     case EventKind::Data: return;
     case EventKind::Finished:
-      if (relay) relay->on_finished();
+      if (relay) relay->on_finished(leg);
       return;
     case EventKind::Stopped:
-      if (relay) relay->on_stopped(event.code);
+      if (relay) relay->on_stopped(leg, event.code);
       return;
     case EventKind::Reset:
-      if (relay) relay->on_reset(event.code);
+      if (relay) relay->on_reset(leg, event.code);
       return;
     case EventKind::MoreStreams: return worker_.role().on_room_for_streams(*this);
     case EventKind::GoingAway: return worker_.role().on_going_away(*this);
@@ -106,7 +107,7 @@ bool Peer::flush() {
     auto turn = session_.next_turn();
     if (!turn) break;
     if (Relay* relay = worker_.find_relay(turn->owner))
-      relay->fill(session_, *turn);
+      relay->fill(session_, *turn, leg_of(turn->owner));
     else
       session_.fill_done(turn->stream, 0, false);
   }
@@ -134,7 +135,7 @@ void Peer::end(std::string reason) {
   std::vector<OwnerId> owners;
   session_.for_each_stream([&](StreamId, OwnerId owner) { owners.push_back(owner); });
   for (OwnerId owner : owners)
-    if (Relay* relay = worker_.find_relay(owner)) relay->on_reset(StreamCode::LinkLost);
+    if (Relay* relay = worker_.find_relay(owner)) relay->on_reset(leg_of(owner), StreamCode::LinkLost);
   lost_streams_ = owners.size();
   worker_.touch(*this);
 }

@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/relay.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
-#include "cloudbus/app/log.h"
 #include "cloudbus/app/peer.h"
 #include "cloudbus/app/worker.h"
-#include "cloudbus/net/dialer.h"
-#include "cloudbus/net/socket_error.h"
 
 namespace cloudbus {
 namespace {
@@ -22,45 +15,39 @@ constexpr std::uint32_t kLargeRead = Output::kMaxFill;
 constexpr int kMostParts = 64;
 constexpr Duration kResetPoll =
     std::chrono::milliseconds(5);  // first look whether what is before a reset was delivered
-constexpr Duration kResetPatience = std::chrono::seconds(30);   // for a peer that takes nothing before a reset
-constexpr Duration kDialAgain = std::chrono::milliseconds(20);  // a Unix backend whose queue is full
+constexpr Duration kResetPatience = std::chrono::seconds(30);  // for a peer that takes nothing before a reset
+constexpr Duration kLoserPatience = std::chrono::seconds(1);   // where the rest will never come
+
+Duration reset_patience(StreamCode code) {
+  bool lost = code == StreamCode::LostRace || code == StreamCode::Lagging || code == StreamCode::NoQuorum;
+  return lost ? kLoserPatience : kResetPatience;
+}
 
 }  // namespace
 
-Relay::Relay(Worker& worker, OwnerId id, const ServiceConfig& service, int client_fd, const Address& client)
+Relay::Relay(Worker& worker, OwnerId id, const ServiceConfig& service, Side near, std::string client,
+             const Uuid& conversation)
     : worker_(worker),
       service_(service),
       id_(id),
-      client_(client.to_string()),
-      conversation_(worker.new_conversation()),
+      client_(std::move(client)),
+      conversation_(conversation),
       started_(worker.now()),
       last_activity_(started_),
       read_size_(kSmallRead),
-      stage_(Stage::Waiting) {
-  connection_.start(worker.loop(), client_fd, client.is_unix(), *this);
-  arm();
-}
-
-Relay::Relay(Worker& worker, OwnerId id, const ServiceConfig& service, Peer& peer, StreamId stream,
-             const OpenRequest& request)
-    : worker_(worker),
-      service_(service),
-      id_(id),
-      peer_(peer.id()),
-      stream_(stream),
-      client_(request.client),
-      conversation_(request.conversation),
-      started_(worker.now()),
-      last_activity_(started_),
-      read_size_(kSmallRead),
-      stage_(Stage::Queued),
-      readable_(false) {
-  arm();
-}
+      near_(near) {}
 
 Relay::~Relay() { worker_.timers().clear(id_, armed_); }
 
-bool Relay::is_controller() const { return worker_.config().role == Role::Controller; }
+void Relay::start_connection(int fd, bool is_unix) { connection_.start(worker_.loop(), fd, is_unix, *this); }
+
+void Relay::opened() {
+  stage_ = Stage::Open;
+  opened_ = last_activity_ = worker_.now();
+  arm();
+}
+
+// --- The stream --------------------------------------------------------------------------------------------------
 
 Session* Relay::session() {
   Peer* peer = worker_.find_peer(peer_);
@@ -69,87 +56,33 @@ Session* Relay::session() {
   return &peer->session();
 }
 
-// --- Opening -----------------------------------------------------------------------------------------------------
-
-void Relay::open_on(Peer& peer) {
-  peer_ = peer.id();
-  OpenRequest request{conversation_, 0, service_.service, client_.substr(0, 255)};
-  stream_ = peer.session().open(request, id_);
-  stage_ = Stage::Opening;
-  log_step("opens a stream");
-  peer.session().want(stream_);
-  worker_.touch(peer);
+void Relay::want() {
+  if (Session* carrier = session()) carrier->want(stream_);
 }
 
-void Relay::on_accepted() {
-  if (stage_ != Stage::Opening) return;
-  stage_ = Stage::Open;
-  opened_ = last_activity_ = worker_.now();
-  arm();
+void Relay::finish_stream() {
+  if (Session* carrier = session()) carrier->finish(stream_);
 }
 
-bool Relay::dial() {
-  Peer* peer = worker_.find_peer(peer_);
-  if (!peer) return true;
-  if (stage_ == Stage::Queued) {
-    stage_ = Stage::Dialing;
-    peer->dialing++;
-  }
-  if (service_.servers.front().endpoint.is_builtin()) return start_builtin();
-  Dial dialled = cloudbus::dial(service_.servers.front().endpoint.address);
-  if (dialled.fd < 0) return dial_failed(dialled.error);
-  connection_.start(worker_.loop(), dialled.fd, service_.servers.front().endpoint.address.is_unix(), *this);
-  if (dialled.connected) connected();
-  write_pending();  // often it is connected by now: this spares a turn
-  return true;
+void Relay::stop_stream(StreamCode code) {
+  if (Session* carrier = session()) carrier->stop(stream_, code);
 }
 
-bool Relay::start_builtin() {
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) return dial_failed(errno);
-  worker_.add_builtin(service_.servers.front().endpoint.kind, ends[1]);
-  connection_.start(worker_.loop(), ends[0], true, *this);
-  connected();
-  write_pending();
-  return true;
+void Relay::reset_stream(StreamCode code) {
+  if (Session* carrier = session()) carrier->reset(stream_, code);
 }
 
-void Relay::wait_again() {
-  leave_dialing();
-  stage_ = Stage::Queued;
+void Relay::give_credit(std::size_t bytes) {
+  if (Session* carrier = session()) carrier->consumed(stream_, bytes, worker_.now());
 }
 
-void Relay::leave_dialing() {
-  Peer* peer = worker_.find_peer(peer_);
-  if (!peer) return;
-  peer->dialing--;
-  worker_.touch(*peer);
-}
+void Relay::on_data(LegId, iovec* parts, int count, std::size_t size, std::size_t) { deliver(parts, count, size); }
 
-void Relay::connected() {
-  log_step("is connected to the server");
-  leave_dialing();
-  stage_ = Stage::Open;
-  opened_ = last_activity_ = worker_.now();
-  if (Session* carrier = session()) carrier->accept(stream_);
-  arm();
-}
+void Relay::on_finished(LegId) { end_delivery(); }
 
-// False when it is to be tried again, by the one who called dial().
-bool Relay::dial_failed(int error) {
-  connection_.close();
-  dial_error_ = error;
-  if (is_out_of_descriptors(error)) return false;
-  if (error == EAGAIN && service_.servers.front().endpoint.address.is_unix()) {  // its queue is full; on_deadline() tries again
-    arm();
-    return true;
-  }
-  log_line(
-      LogLevel::Warning, service_.name, "cannot connect to the server",
-      {{"server", service_.servers.front().endpoint.to_string()}, {"error", std::strerror(error)}, {"id", to_string(conversation_)}});
-  abort(StreamCode::ConnectFailed);
-  return true;
-}
+void Relay::on_stopped(LegId, StreamCode code) { stop_reading(code); }
+
+void Relay::on_reset(LegId, StreamCode code) { break_off(code); }
 
 // --- From the socket to the stream -------------------------------------------------------------------------------
 
@@ -157,12 +90,9 @@ void Relay::on_ready(Ready ready) noexcept {
   if (stage_ == Stage::Closed) return;
   ending_ |= ready.ending;
   if (stage_ == Stage::Dialing) {
-    if (int error = connection_.take_error()) {
-      dial_failed(error);
-      return;
-    }
+    if (int error = connection_.take_error()) return on_connect_failed(error);
     if (!ready.writable) return;
-    connected();
+    on_connected();
   }
   if (ready.readable) {
     // While reading waits for credit, or has ended, nothing else would tell that the socket broke.
@@ -172,7 +102,7 @@ void Relay::on_ready(Ready ready) noexcept {
       on_write_failed(Io::Broken);
     }
     readable_ = true;
-    if (Session* carrier = session(); carrier && !read_done_) carrier->want(stream_);
+    if (!read_done_) want();
   }
   if (ready.writable && stage_ == Stage::Open) {
     writable_ = true;
@@ -180,60 +110,60 @@ void Relay::on_ready(Ready ready) noexcept {
   }
 }
 
-void Relay::fill(Session& session, const Session::Turn& turn) {
-  if (stage_ == Stage::Closed || read_done_ || !connection_.is_open() || stage_ == Stage::Dialing)
-    return session.fill_done(turn.stream, 0, false);
+bool Relay::can_read() const {
+  return stage_ != Stage::Closed && stage_ != Stage::Dialing && !read_done_ && connection_.is_open();
+}
+
+void Relay::fill(Session& session, const Session::Turn& turn, LegId) {
+  if (!can_read()) return session.fill_done(turn.stream, 0, false);
   Output::Room room = session.reserve(turn, read_size_);
-  IoResult result = connection_.read(room.parts.data(), room.count);
-  if (result.status != Io::Done) {
-    readable_ = emptied_ = false;
-    session.fill_done(turn.stream, 0, false);
-    if (result.status == Io::Again) return;
-    if (result.status == Io::End && !broken_) return read_ended();
-    return abort(near_reset());
-  }
-  if (read_ == 0) note_first_bytes(room.parts[0], result.bytes);
+  IoResult result = read_some(room.parts.data(), room.count, room.size);
+  session.fill_done(turn.stream, result.bytes, readable_);
+  after_read(result.status);
+}
+
+// Reads once. readable_ says whether there may be more. after_read() comes when the bytes are where they belong.
+IoResult Relay::read_some(iovec* parts, int count, std::size_t size) {
+  IoResult result = connection_.read(parts, count);
+  readable_ = result.status == Io::Done && (result.bytes == size || ending_);
+  if (result.status != Io::Done) return result;
+  if (read_ == 0)
+    on_first_bytes({static_cast<const std::byte*>(parts->iov_base), std::min(result.bytes, parts->iov_len)});
   read_ += result.bytes;
   last_activity_ = worker_.now();
   if (result.bytes == read_size_)
     read_size_ = std::min(read_size_ * 2, kLargeRead);
-  else if (result.bytes < std::min<std::size_t>(room.size, read_size_ / 4))
+  else if (result.bytes < std::min<std::size_t>(size, read_size_ / 4))
     read_size_ = std::max(read_size_ / 2, kSmallRead);
-  bool more = result.bytes == room.size || ending_;
-  readable_ = more;
-  session.fill_done(turn.stream, result.bytes, more);
-  if (more) return;
-  emptied_ = true;
-  if (!std::exchange(is_listed_, true)) worker_.look_behind_later(*this);
+  return result;
+}
+
+void Relay::after_read(Io status) {
+  emptied_ = status == Io::Done && !readable_;
+  if (status == Io::End && !broken_) return read_ended();
+  if (status != Io::Done && status != Io::Again) return abort(near_reset());
+  if (emptied_ && !std::exchange(is_listed_, true)) worker_.look_behind_later(*this);
 }
 
 bool Relay::look_behind(Time now) {
   if (!emptied_ || stage_ == Stage::Closed) return !(is_listed_ = false);
   if (now - last_activity_ < Worker::kQuiet) return false;
   emptied_ = is_listed_ = false;
-  if (Session* carrier = session(); carrier && !read_done_) carrier->want(stream_);
+  if (!read_done_) want();
   return true;
-}
-
-// A controller's `server` that points at another controller's `bind` is a mistake that shows here only.
-void Relay::note_first_bytes(const iovec& part, std::size_t bytes) const {
-  if (!is_controller() || bytes < kMagic.size() || std::memcmp(part.iov_base, kMagic.data(), kMagic.size()) != 0)
-    return;
-  log_line(LogLevel::Warning, service_.name,
-           "this client speaks the protocol of links; is it a controller that was pointed at a controller?",
-           {{"client", client_}, {"id", to_string(conversation_)}});
 }
 
 void Relay::read_ended() {
   read_done_ = true;
-  if (first_fin_ == Side::None) first_fin_ = near_side();
+  if (!std::exchange(had_fin_, true)) first_fin_ = near_side();
   last_activity_ = worker_.now();
-  if (Session* carrier = session()) carrier->finish(stream_);
+  finish_stream();
   close_if_done();
   arm();
 }
 
-void Relay::on_stopped(StreamCode code) {
+// The peer wants no more.
+void Relay::stop_reading(StreamCode code) {
   if (stage_ == Stage::Closed) return;
   end_code_ = code;
   has_end_code_ = cut_ = true;
@@ -245,27 +175,31 @@ void Relay::on_stopped(StreamCode code) {
 
 // --- From the stream to the socket -------------------------------------------------------------------------------
 
-void Relay::on_data(iovec* parts, int count, std::size_t size) {
+void Relay::deliver(iovec* parts, int count, std::size_t size) {
   if (stage_ == Stage::Closed) return;
-  if (write_done_ || broken_) return discard(size);
+  if (write_done_ || broken_) return give_credit(size);
   bool direct =
       pending_.empty() && writable_ && (stage_ == Stage::Open || (stage_ == Stage::Dialing && connection_.is_open()));
   if (direct) return write_now(parts, count, size);
-  for (int i = 0; i < count; i++)
-    pending_.push({static_cast<const std::byte*>(parts[i].iov_base), parts[i].iov_len}, worker_.budget());
+  keep(parts, count, 0);
 }
 
 void Relay::write_now(iovec* parts, int count, std::size_t size) {
   IoResult result = connection_.write(parts, count);
   if (result.status == Io::Broken || result.status == Io::NotReading) {
+    if (stage_ == Stage::Dialing) return keep(parts, count, 0), on_write_failed(result.status);  // for another server
     on_write_failed(result.status);
-    return discard(size);
+    return give_credit(size);
   }
-  if (result.status == Io::Done && stage_ == Stage::Dialing) connected();
+  if (result.status == Io::Done && stage_ == Stage::Dialing) on_connected();
   after_write(result.bytes);
   if (result.bytes == size) return;
   if (stage_ == Stage::Open) writable_ = false;
-  std::size_t skip = result.bytes;
+  keep(parts, count, result.bytes);
+}
+
+// All but the first `skip` bytes wait until the socket takes them.
+void Relay::keep(const iovec* parts, int count, std::size_t skip) {
   for (int i = 0; i < count; i++) {
     std::size_t taken = std::min(skip, parts[i].iov_len);
     skip -= taken;
@@ -283,7 +217,7 @@ void Relay::write_pending() {
       return;
     }
     if (result.status != Io::Done) return on_write_failed(result.status);
-    if (stage_ == Stage::Dialing) connected();
+    if (stage_ == Stage::Dialing) on_connected();
     pending_.pop(result.bytes);
     after_write(result.bytes);
   }
@@ -294,44 +228,35 @@ void Relay::after_write(std::size_t bytes) {
   if (bytes == 0) return;
   written_ += bytes;
   last_activity_ = worker_.now();
-  discard(bytes);
-}
-
-// The bytes have gone where they will ever go: the peer may send as many more.
-void Relay::discard(std::size_t bytes) {
-  if (Session* carrier = session()) carrier->consumed(stream_, bytes, worker_.now());
+  give_credit(bytes);
 }
 
 void Relay::drop_pending() {
   std::size_t bytes = pending_.size();
   pending_.pop(bytes);
-  discard(bytes);
+  give_credit(bytes);
 }
 
 void Relay::on_write_failed(Io status) {
-  if (stage_ == Stage::Dialing) {
-    dial_failed(connection_.take_error());
-    return;
-  }
+  if (stage_ == Stage::Dialing) return on_connect_failed(connection_.take_error());
   drop_pending();
   if (reset_pending_) return close_with(end_code_);
-  Session* carrier = session();
   if (status == Io::NotReading && !read_done_) {
     // A Unix peer may read no more and still have something to say.
     write_done_ = cut_ = has_end_code_ = true;
     end_code_ = near_reset();
-    if (carrier) carrier->stop(stream_, end_code_);
-    return;
+    return stop_stream(end_code_);
   }
   if (read_done_) return abort(near_reset());
   broken_ = true;  // what the socket still holds was sent before it broke, and is read first
-  if (carrier) carrier->want(stream_);
+  want();
 }
 
-void Relay::on_finished() {
+// The peer has said everything.
+void Relay::end_delivery() {
   if (stage_ == Stage::Closed) return;
   fin_received_ = true;
-  if (first_fin_ == Side::None) first_fin_ = far_side();
+  if (!std::exchange(had_fin_, true)) first_fin_ = far_side();
   last_activity_ = worker_.now();
   finish_if_drained();
   arm();
@@ -342,11 +267,12 @@ void Relay::finish_if_drained() {
   if (reset_pending_) return reset_if_drained();
   if (!fin_received_ || write_done_) return;
   write_done_ = true;
-  if (!read_done_ || cut_) connection_.finish();  // otherwise closing says it
+  if (!read_done_ || cut_ || !is_stream_over()) connection_.finish();  // otherwise closing says it
   close_if_done();
 }
 
-void Relay::on_reset(StreamCode code) {
+// The stream is gone.
+void Relay::break_off(StreamCode code) {
   if (stage_ == Stage::Closed) return;
   end_code_ = code;
   has_end_code_ = true;
@@ -369,12 +295,12 @@ void Relay::reset_if_drained() {
 
 void Relay::abort(StreamCode code) {
   if (stage_ == Stage::Closed) return;
-  if (Session* carrier = session()) carrier->reset(stream_, code);
+  reset_stream(code);
   close_with(code);
 }
 
 void Relay::close_if_done() {
-  if (stage_ != Stage::Open || !read_done_ || !write_done_) return;
+  if (stage_ != Stage::Open || !read_done_ || !write_done_ || !is_stream_over()) return;
   if (has_end_code_) {
     reset_pending_ = true;
     return reset_if_drained();
@@ -391,17 +317,15 @@ void Relay::close_with(StreamCode code) {
 
 void Relay::close(std::string_view end) {
   if (stage_ == Stage::Closed) return;
-  if (stage_ == Stage::Dialing) leave_dialing();
   log_conversation(end);
+  on_close();
   stage_ = Stage::Closed;
   connection_.close();
-  if (!is_controller())
-    if (Session* carrier = session()) carrier->release();
   worker_.timers().clear(id_, armed_);
   worker_.retire(*this);
 }
 
-std::string Relay::fin_words() const {
+std::string_view Relay::fin_words() const {
   return first_fin_ == Side::Client ? "client-fin/server-fin" : "server-fin/client-fin";
 }
 
@@ -413,38 +337,30 @@ void Relay::log_step(std::string_view what) const {
 
 void Relay::log_conversation(std::string_view end) const {
   if (!log_enabled(LogLevel::Info)) return;
-  Field open{"open", "-"};
-  if (opened_ != Time{}) open.value = opened_ - started_;
-  log_line(
-      LogLevel::Info, service_.name, "",
-      {{"client", client_},
-       {"server", service_.servers.front().endpoint.is_builtin() ? service_.servers.front().endpoint.to_string() : service_.servers.front().endpoint.address.to_string()},
-       {"id", to_string(conversation_)},
-       {"mode", "one-to-one"},
-       open,
-       {"total", worker_.now() - started_},
-       {"up", is_controller() ? read_ : written_},
-       {"down", is_controller() ? written_ : read_},
-       {"end", std::string(end)}});
+  bool reads_client = near_ == Side::Client;
+  std::vector<Field> fields = {{"client", client_},
+                               {"server", server_text()},
+                               {"id", to_string(conversation_)},
+                               {"mode", std::string(mode_word())}};
+  add_fields(fields);
+  fields.push_back({"open", "-"});
+  if (opened_ != Time{}) fields.back().value = opened_ - started_;
+  fields.push_back({"total", worker_.now() - started_});
+  fields.push_back({"up", reads_client ? read_ : written_});
+  fields.push_back({"down", reads_client ? written_ : read_});
+  fields.push_back({"end", std::string(end)});
+  log_line(LogLevel::Info, service_.name, "", fields);
 }
 
 // --- Time --------------------------------------------------------------------------------------------------------
 
 Time Relay::next_deadline() const {
-  switch (stage_) {
-    case Stage::Closed: return Time::max();
-    case Stage::Waiting:
-    case Stage::Opening:
-    case Stage::Queued: return started_ + service_.connect_timeout;
-    case Stage::Dialing: {
-      Time deadline = started_ + service_.connect_timeout;
-      return connection_.is_open() ? deadline : std::min(deadline, worker_.now() + kDialAgain);
-    }
-    case Stage::Open: break;
-  }
+  if (stage_ == Stage::Closed) return Time::max();
+  if (stage_ != Stage::Open) return started_ + service_.connect_timeout;
   if (reset_pending_) {
     Duration waited = worker_.now() - last_activity_;
-    return pending_.empty() ? worker_.now() + std::max(kResetPoll, waited / 4) : last_activity_ + kResetPatience;
+    return pending_.empty() ? worker_.now() + std::max(kResetPoll, waited / 4)
+                            : last_activity_ + reset_patience(end_code_);
   }
   Time deadline = Time::max();
   if (service_.idle_timeout > Duration::zero()) deadline = last_activity_ + service_.idle_timeout;
@@ -457,17 +373,13 @@ void Relay::arm() { worker_.timers().set(id_, next_deadline(), armed_); }
 
 void Relay::on_deadline(Time now) {
   armed_ = Time::max();
+  if (on_own_deadline(now)) return arm();
   if (stage_ == Stage::Open && reset_pending_) {
-    if (now - last_activity_ >= kResetPatience) return close_with(end_code_);
+    if (now - last_activity_ >= reset_patience(end_code_)) return close_with(end_code_);
     return reset_if_drained();
   }
-  if (stage_ == Stage::Dialing && !connection_.is_open() && now < started_ + service_.connect_timeout) {
-    dial();
-    return arm();
-  }
   if (now < next_deadline()) return arm();
-  if (stage_ != Stage::Open)
-    return abort(is_out_of_descriptors(dial_error_) ? StreamCode::NoDescriptors : StreamCode::ConnectTimeout);
+  if (stage_ != Stage::Open) return abort(connect_timeout_code());
   bool idle = service_.idle_timeout > Duration::zero() && now - last_activity_ >= service_.idle_timeout;
   abort(idle ? StreamCode::IdleTimeout : StreamCode::HalfCloseTimeout);
 }

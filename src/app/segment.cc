@@ -2,6 +2,7 @@
 #include "cloudbus/app/segment.h"
 
 #include "cloudbus/app/log.h"
+#include "cloudbus/app/server_relay.h"
 
 namespace cloudbus {
 namespace {
@@ -30,7 +31,11 @@ bool is_fault_of_peer(LinkCode code) {
 }  // namespace
 
 Segment::Segment(Worker& worker) : worker_(worker), pause_key_(worker.new_id()) {
-  for (const ServiceConfig& service : worker.config().services) services_[service.name] = &service;
+  for (const ServiceConfig& service : worker.config().services) {
+    std::vector<std::string> names;
+    for (const ServerConfig& server : service.servers) names.push_back(server.endpoint.to_string());
+    services_.try_emplace(service.name, Service{&service, Balance(service.balance, names, worker.index())});
+  }
 }
 
 void Segment::on_link(const ServiceConfig* service, int fd, const Address& address) {
@@ -44,14 +49,13 @@ void Segment::on_peer_ready(Peer& peer) {
   if (draining_) peer.session().drain(worker_.now());
 }
 
-const ServiceConfig* Segment::find_service(const Peer& peer, const std::string& name) const {
-  if (peer.service()) return peer.service();
-  auto found = services_.find(name);
-  return found == services_.end() ? nullptr : found->second;
+Segment::Service* Segment::find_service(const Peer& peer, const std::string& name) {
+  auto found = services_.find(peer.service() ? peer.service()->name : name);
+  return found == services_.end() ? nullptr : &found->second;
 }
 
 void Segment::on_opened(Peer& peer, const Event& event) {
-  const ServiceConfig* service = find_service(peer, event.request->service);
+  Service* service = find_service(peer, event.request->service);
   if (!service) {
     log_line(LogLevel::Warning, "link", "asked for a service that is not here",
              {{"code", std::string(name_of(StreamCode::UnknownService))},
@@ -62,7 +66,8 @@ void Segment::on_opened(Peer& peer, const Event& event) {
     peer.session().reset(event.stream, StreamCode::UnknownService);
     return peer.session().release();
   }
-  auto relay = std::make_unique<Relay>(worker_, worker_.new_id(), *service, peer, event.stream, *event.request);
+  auto relay = std::make_unique<ServerRelay>(worker_, worker_.new_id(), *service->config, service->balance, peer,
+                                             event.stream, *event.request);
   peer.session().adopt(event.stream, relay->id());
   if (peer.dial_queue.empty()) dial_peers_.push_back(peer.id());
   peer.dial_queue.push_back(relay->id());
@@ -105,7 +110,7 @@ void Segment::close_drained() {
 
 void Segment::dial_some(Peer& peer) {
   for (int dials = 0; dials < kDialsPerTurn && peer.dialing < kMostDialling && !peer.dial_queue.empty();) {
-    Relay* relay = worker_.find_relay(peer.dial_queue.front());
+    auto* relay = static_cast<ServerRelay*>(worker_.find_relay(peer.dial_queue.front()));
     peer.dial_queue.pop_front();
     if (!relay || !relay->is_waiting()) continue;  // reset in the meantime
     dials++;

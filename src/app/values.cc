@@ -178,7 +178,7 @@ std::string normal_word(std::string_view text) {
 }
 
 Parsed<std::size_t> parse_word(std::string_view text, std::span<const std::string_view> words) {
-  auto found = std::ranges::find(words, normal_word(text));
+  auto found = std::ranges::find(words, normal_word(text), normal_word);
   if (found != words.end()) return {static_cast<std::size_t>(found - words.begin()), {}};
   return failed<std::size_t>(quoted(text) + " is not known here; allowed are " + listed(words));
 }

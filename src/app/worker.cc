@@ -15,9 +15,10 @@
 
 namespace cloudbus {
 
-Worker::Worker(std::shared_ptr<const Config> config, const Uuid& boot_id)
+Worker::Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, std::size_t index)
     : config_(std::move(config)),
       boot_id_(boot_id),
+      index_(index),
       budget_(config_->memory / static_cast<std::uint64_t>(config_->threads)),
       read_buffer_(kReadBuffer) {
   std::random_device device;
@@ -69,7 +70,7 @@ void Worker::add_builtin(Endpoint::Kind kind, int fd) {
 }
 
 Relay* Worker::find_relay(OwnerId id) {
-  auto found = relays_.find(id);
+  auto found = relays_.find(whole_owner(id));
   return found == relays_.end() ? nullptr : found->second.get();
 }
 
@@ -86,9 +87,10 @@ void Worker::touch(Peer& peer) {
   touched_.push_back(peer.id());
 }
 
-void Worker::add_to_run(OwnerId relay, Bytes part) {
-  if (relay != run_relay_ || run_count_ == kMostParts) flush_run();
-  run_relay_ = relay;
+void Worker::add_to_run(OwnerId leg, Bytes part, bool ends_frame) {
+  if (leg != run_leg_ || run_count_ == kMostParts) flush_run();
+  run_leg_ = leg;
+  run_part_ = ends_frame ? 0 : run_part_ + part.size();
   run_[run_count_++] = {const_cast<std::byte*>(part.data()), part.size()};
   run_size_ += part.size();
 }
@@ -97,7 +99,8 @@ void Worker::flush_run() {
   if (run_count_ == 0) return;
   int count = std::exchange(run_count_, 0);
   std::size_t size = std::exchange(run_size_, 0);
-  if (Relay* relay = find_relay(run_relay_)) relay->on_data(run_, count, size);
+  std::size_t part = std::exchange(run_part_, 0);
+  if (Relay* relay = find_relay(run_leg_)) relay->on_data(leg_of(run_leg_), run_, count, size, part);
 }
 
 void Worker::end_turn() {

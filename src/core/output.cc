@@ -2,40 +2,18 @@
 #include "cloudbus/core/output.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace cloudbus {
 namespace {
 
 constexpr std::size_t kWorthwhile = 128 * 1024;  // bytes of room in a slab for which it is used up
+constexpr std::size_t kWorthSharing = 1024;      // bytes; fewer are copied sooner than written from elsewhere
 
 }  // namespace
 
-void SlabRef::reset() {
-  Slab* slab = std::exchange(slab_, nullptr);
-  if (slab && --slab->refs_ == 0) slab->pool_.give_back(slab);
-}
-
-SlabPool::~SlabPool() {
-  for (Slab* slab : free_) delete slab;
-}
-
-SlabRef SlabPool::take() {
-  if (free_.empty()) return SlabRef(new Slab(*this));
-  Slab* slab = free_.back();
-  free_.pop_back();
-  slab->used = 0;
-  return SlabRef(slab);
-}
-
-void SlabPool::give_back(Slab* slab) {
-  if (free_.size() < kKept)
-    free_.push_back(slab);
-  else
-    delete slab;
-}
-
 void Output::make_room(std::size_t bytes) {
-  if (!current_ || bytes > Slab::kCapacity - current_->used) current_ = pool_.take();
+  if (!current_ || bytes > current_->room()) current_ = pool_.take();
 }
 
 void Output::extend(std::size_t bytes) {
@@ -58,8 +36,7 @@ Output::Room Output::reserve(std::size_t bytes) {
   bytes = std::min(bytes, kMaxFill);
   constexpr std::size_t kHeaders = kMaxParts * kHeaderSize;
   // A shorter read that ends the slab is better than a slab of its own for each read.
-  if (current_ && Slab::kCapacity - current_->used >= kWorthwhile + kHeaders)
-    bytes = std::min(bytes, Slab::kCapacity - current_->used - kHeaders);
+  if (current_ && current_->room() >= kWorthwhile + kHeaders) bytes = std::min(bytes, current_->room() - kHeaders);
   make_room(bytes + kHeaders);
   Room room;
   room.size = bytes;
@@ -87,11 +64,31 @@ std::size_t Output::commit(StreamId stream, std::size_t bytes) {
   return total;
 }
 
+std::size_t Output::share(StreamId stream, const Slice& payload) {
+  std::size_t total = 0;
+  for (Slice rest = payload; rest.size > 0;) {
+    std::size_t part = std::min(rest.size, kMaxPayload);
+    std::size_t inlined = part < kWorthSharing ? part : 0;
+    std::byte* place = append(kHeaderSize + inlined);
+    place = encode(place, {FrameType::Data, 0, static_cast<std::uint16_t>(part), stream});
+    if (inlined > 0) {
+      std::memcpy(place, rest.data(), part);
+    } else {
+      slices_.push_back({rest.slab, rest.offset, part});
+      size_ += part;
+    }
+    rest.offset += part;
+    rest.size -= part;
+    total += kHeaderSize + part;
+  }
+  return total;
+}
+
 int Output::gather(iovec* out, int most) const {
   int count = 0;
   for (const Slice& slice : slices_) {
     if (count == most) break;
-    out[count++] = {slice.slab->data() + slice.offset, slice.size};
+    out[count++] = {slice.data(), slice.size};
   }
   return count;
 }

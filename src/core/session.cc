@@ -132,6 +132,13 @@ void Session::fill_done(StreamId stream, std::size_t bytes, bool more) {
   scheduler_.go_on(stream);
 }
 
+void Session::share(const Turn& turn, const Slice& bytes) {
+  Stream* found = find_live(turn.stream);
+  if (!found) return;
+  position_sent_ += output_.share(turn.stream, bytes);
+  found->sent += bytes.size;
+}
+
 void Session::finish(StreamId stream) {
   Stream* found = find_live(stream);
   if (!found || found->sending != Direction::Open) return;

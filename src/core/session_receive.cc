@@ -129,7 +129,11 @@ std::optional<Event> Session::receive_data(Bytes& input) {
   position_received_ += part.size();
   Stream* stream = find_live(header_.stream);
   if (!stream || stream->receiving != Direction::Open) return std::nullopt;
-  return Event{.kind = EventKind::Data, .stream = header_.stream, .owner = stream->owner, .data = part};
+  return Event{.kind = EventKind::Data,
+               .stream = header_.stream,
+               .owner = stream->owner,
+               .data = part,
+               .ends_frame = data_left_ == 0};
 }
 
 std::optional<Event> Session::on_fin() {

@@ -19,6 +19,7 @@ constexpr Role kController = Role::Controller;
 constexpr Role kSegment = Role::Segment;
 
 const string kGood = "bind=tcp://127.0.0.1:1\nserver=tcp://127.0.0.1:2\n";
+const string kMore = "server=tcp://127.0.0.1:3\nserver=tcp://127.0.0.1:4\n";  // two servers more
 
 ConfigResult parse(Role role, const string& text) { return parse_config(role, "f.ini", text); }
 
@@ -84,6 +85,11 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(service.idle_timeout, 0s);
   EXPECT_EQ(service.half_close_timeout, 5min);
   EXPECT_EQ(service.links, 1);
+  EXPECT_EQ(service.mode, Mode::OneToOne);
+  EXPECT_EQ(service.balance, BalancePolicy::RoundRobin);
+  EXPECT_EQ(service.fanout.legs, 0u);
+  EXPECT_EQ(service.fanout.quorum, 1u);
+  EXPECT_EQ(service.fanout.lag, 16u << 20);
 }
 
 TEST(Config, EveryKeyOfTheDaemonIsStored) {
@@ -119,13 +125,110 @@ TEST(Config, HalfAndFullDuplexAreAcceptedInEverySpelling) {
   for (const char* mode : {"half duplex", "FULL_DUPLEX", "Half-Duplex", "full  duplex"}) {
     EXPECT_EQ(errors(kController, "[A]\n" + kGood + "mode=" + mode + "\n"), "");
   }
-  EXPECT_TRUE(contains(line_error(kController, "mode=publish"), "not in this version; allowed are half duplex"));
-  EXPECT_TRUE(contains(line_error(kSegment, "mode=Balance"), "not in this version; allowed are half duplex"));
-  EXPECT_TRUE(contains(line_error(kSegment, "mode=duplex"), "not a mode; allowed are"));
+  EXPECT_EQ(line_error(kController, "mode=duplex"),
+            "mode: \"duplex\" is not known here; allowed are half duplex, full duplex, publish and balance");
+  EXPECT_EQ(line_error(kSegment, "mode=duplex"),
+            "mode: \"duplex\" is not known here; allowed are balance, and with one server half duplex and full duplex");
+}
+
+TEST(Config, OneServerIsOneToOneButForAControllersPublish) {
+  for (const char* line : {"", "mode=half duplex", "mode=full_duplex", "mode=Balance"}) {
+    EXPECT_EQ(service_with(kController, line).mode, Mode::OneToOne) << line;
+    EXPECT_EQ(service_with(kSegment, line).mode, Mode::OneToOne) << line;
+  }
+  EXPECT_EQ(service_with(kController, "mode=Publish").mode, Mode::Publish);
+}
+
+TEST(Config, AControllersSeveralServersAreHalfDuplexUnlessAModeIsSet) {
+  EXPECT_EQ(service_with(kController, kMore).mode, Mode::HalfDuplex);
+  EXPECT_EQ(service_with(kController, kMore + "mode=half-duplex").mode, Mode::HalfDuplex);
+  EXPECT_EQ(service_with(kController, "mode=full duplex\n" + kMore).mode, Mode::FullDuplex);
+  EXPECT_EQ(service_with(kController, kMore + "mode=publish").mode, Mode::Publish);
+  EXPECT_EQ(service_with(kController, kMore + "mode=balance").mode, Mode::Balance);
+}
+
+TEST(Config, ASegmentsSeveralServersAreBalanced) {
+  EXPECT_EQ(service_with(kSegment, kMore).mode, Mode::Balance);
+  EXPECT_EQ(service_with(kSegment, kMore + "mode=balance").mode, Mode::Balance);
+  EXPECT_EQ(line_error(kSegment, "mode=half duplex\n" + kMore),
+            "mode: half duplex with several servers is the controller's work: a segment sends each client to one of "
+            "its servers; allowed with several is balance");
+  EXPECT_TRUE(contains(line_error(kSegment, "mode=full duplex\n" + kMore), "mode: full duplex with several servers"));
+  for (const string& more : {string(), kMore}) {
+    EXPECT_EQ(line_error(kSegment, "mode=publish\n" + more),
+              "mode: publish is a controller's mode: a segment sends each client to one of its servers; allowed are "
+              "balance, and with one server half duplex and full duplex");
+  }
+}
+
+TEST(Config, EveryBalanceIsStored) {
+  auto balance = [](Role role, const string& word) { return service_with(role, kMore + "balance=" + word).balance; };
+  for (Role role : {kController, kSegment}) {
+    EXPECT_EQ(balance(role, "Round Robin"), BalancePolicy::RoundRobin);
+    EXPECT_EQ(balance(role, "least_connections"), BalancePolicy::LeastConnections);
+    EXPECT_EQ(balance(role, "RANDOM"), BalancePolicy::Random);
+    EXPECT_EQ(balance(role, "hash"), BalancePolicy::Hash);
+    EXPECT_EQ(balance(role, "first"), BalancePolicy::First);
+    EXPECT_EQ(
+        line_error(role, "balance=fair"),
+        "balance: \"fair\" is not known here; allowed are round robin, least connections, random, hash and first");
+  }
+}
+
+TEST(Config, TheLimitsOfAFanoutAreStored) {
+  auto fanout = [](const string& lines) { return service_with(kController, kMore + lines).fanout; };
+  EXPECT_EQ(fanout("fanout=1").legs, 1u);
+  EXPECT_EQ(fanout("fanout=3").legs, 3u);
+  EXPECT_EQ(fanout("fanout=ALL").legs, 0u);
+  EXPECT_EQ(fanout("quorum=3").quorum, 3u);
+  EXPECT_EQ(fanout("fanout=2\nquorum=2").quorum, 2u);
+  EXPECT_EQ(fanout("lag_limit=64K").lag, 64u << 10);
+  EXPECT_EQ(fanout("mode=publish\nLag Limit=1G").lag, 1u << 30);
+}
+
+TEST(Config, FanoutAndQuorumFitTheServersWhereverTheyStand) {
+  EXPECT_EQ(line_error(kController, "fanout=4\n" + kMore),
+            "fanout: 4 is more than there are servers; allowed is 1 to 3, or all");
+  EXPECT_EQ(line_error(kController, "quorum=4\n" + kMore),
+            "quorum: 4 is more than there are servers; allowed is 1 to 3");
+  EXPECT_EQ(line_error(kController, "quorum=3\n" + kMore + "fanout=2"),
+            "quorum: 3 is more than fanout; allowed is 1 to 2");
+  EXPECT_EQ(line_error(kController, "quorum=3\n" + kMore + "fanout=1"), "quorum: 3 is more than fanout; allowed is 1");
+  EXPECT_EQ(errors(kController, "[A]\n" + kGood + kMore + "fanout=9\nquorum=8\n"),
+            "f.ini:6: fanout: 9 is more than there are servers; allowed is 1 to 3, or all\n"
+            "f.ini:7: quorum: 8 is more than there are servers; allowed is 1 to 3\n");
+}
+
+TEST(Config, FanoutAndQuorumOfOneServerAreOne) {
+  for (const char* mode : {"", "mode=publish\n"}) {
+    EXPECT_EQ(service_with(kController, string(mode) + "fanout=1\nquorum=1").fanout.quorum, 1u);
+    EXPECT_EQ(service_with(kController, string(mode) + "fanout=all").fanout.legs, 0u);
+  }
+  EXPECT_EQ(line_error(kController, "fanout=2"), "fanout: 2 is more than there are servers; allowed is 1, or all");
+  EXPECT_EQ(line_error(kController, "quorum=2\nmode=publish"),
+            "quorum: 2 is more than there are servers; allowed is 1");
+}
+
+TEST(Config, ABalancedClientHasOneLeg) {
+  EXPECT_EQ(service_with(kController, kMore + "mode=balance\nfanout=1\nquorum=1").mode, Mode::Balance);
+  for (const char* line : {"fanout=2", "fanout=all", "quorum=2"}) {
+    EXPECT_TRUE(contains(line_error(kController, string(line) + "\nmode=balance\n" + kMore),
+                         ": mode balance sends each client to one server; allowed is 1"));
+  }
 }
 
 TEST(Config, ValuesOutOfTheirBoundsAreErrors) {
-  for (const char* line : {"links=0",
+  for (const char* line : {"fanout=0",
+                           "fanout=1001",
+                           "fanout=most",
+                           "quorum=0",
+                           "quorum=all",
+                           "quorum=1001",
+                           "lag_limit=65535",
+                           "lag_limit=1025M",
+                           "lag_limit=0",
+                           "lag_limit=lots",
+                           "links=0",
                            "links=65",
                            "links=auto",
                            "links=1.5",
@@ -179,7 +282,8 @@ TEST(Config, AllErrorsComeInOneRunInTheOrderOfTheirLines) {
 TEST(Config, AnUnknownKeyNamesTheAllowedOnesAndTheNearest) {
   string error = line_error(kSegment, "conect_timeout = 5");
   EXPECT_TRUE(contains(error, "no key \"conect_timeout\", perhaps connect_timeout is meant; allowed in")) << error;
-  EXPECT_TRUE(contains(error, "the service of a segment are bind, server, backend, mode, socket_mode,")) << error;
+  EXPECT_TRUE(contains(error, "the service of a segment are bind, server, backend, mode, balance, socket_mode,"))
+      << error;
   EXPECT_TRUE(contains(line_error(kSegment, "server tcp://[::1]:2"), "\"server tcp\", perhaps server is meant"));
   EXPECT_FALSE(contains(line_error(kSegment, "colour = red"), "perhaps"));
 }
@@ -188,6 +292,9 @@ TEST(Config, AKeyInTheWrongPlaceIsToldWhereItBelongs) {
   EXPECT_TRUE(contains(line_error(kSegment, "threads=2"), "threads belongs in the section [Cloudbus]"));
   EXPECT_TRUE(contains(line_error(kSegment, "service=B"), "service is a controller's key"));
   EXPECT_TRUE(contains(line_error(kSegment, "links=2"), "links is a controller's key"));
+  EXPECT_TRUE(contains(line_error(kSegment, "fanout=all"), "fanout is a controller's key: a segment sends each"));
+  EXPECT_TRUE(contains(line_error(kSegment, "quorum=1"), "quorum is a controller's key: a segment sends each"));
+  EXPECT_TRUE(contains(line_error(kSegment, "lag limit=1M"), "lag_limit is a controller's key: a segment sends each"));
   EXPECT_TRUE(contains(errors(kSegment, "[Cloudbus]\nidle_timeout=1\n[A]\n" + kGood),
                        "f.ini:2: idle_timeout belongs in the section of a service"));
   EXPECT_TRUE(contains(errors(kController, "[Cloudbus]\nbind=tcp://127.0.0.1:3\n[A]\n" + kGood),
@@ -199,10 +306,29 @@ TEST(Config, ASingleKeyTwiceNamesTheFirstLine) {
             "f.ini:5: links: it is set in line 4 already; once is allowed\n");
 }
 
-TEST(Config, ASecondServerIsAnErrorThatSaysSo) {
-  string expected = "this is a second server, the first is in line 3; this version allows one";
-  EXPECT_EQ(line_error(kController, "server=tcp://127.0.0.1:3"), "server: " + expected);
-  EXPECT_EQ(line_error(kController, "backend=tcp://127.0.0.1:3"), "backend: " + expected);
+TEST(Config, ServersAreKeptInTheirOrder) {
+  auto servers = service_with(kController, "backend=unix:@b\nserver=tcp://127.0.0.1:1000").servers;
+  ASSERT_EQ(servers.size(), 3u);
+  EXPECT_EQ(servers[0].endpoint.to_string(), "tcp://127.0.0.1:2");
+  EXPECT_EQ(servers[1].endpoint.to_string(), "unix:@b");
+  EXPECT_EQ(servers[2].endpoint.to_string(), "tcp://127.0.0.1:1000");
+  EXPECT_EQ(servers[2].line, 5);
+}
+
+TEST(Config, TheSameServerTwiceInAServiceNamesTheFirstLine) {
+  string expected =
+      "tcp://127.0.0.1:2 is a server of this service in line 3 already; a server is allowed once in a service";
+  EXPECT_EQ(line_error(kController, "server=tcp://127.0.0.1:2"), "server: " + expected);
+  EXPECT_EQ(line_error(kSegment, "backend=TCP://127.0.0.1:2"), "backend: " + expected);
+  EXPECT_EQ(errors(kController, "[A]\n" + kGood + "[B]\nbind=unix:@b\nserver=tcp://127.0.0.1:2\n"), "");
+}
+
+TEST(Config, AServiceHasAtMostAThousandServers) {
+  string thousand;
+  for (int i = 1; i < 1000; ++i) thousand += "server=unix:@" + std::to_string(i) + "\n";
+  EXPECT_EQ(service_with(kController, thousand + "fanout=1000\nquorum=1000").servers.size(), 1000u);
+  EXPECT_EQ(errors(kController, "[A]\n" + kGood + thousand + "server=unix:@a\nserver=unix:@b\n"),
+            "f.ini:1003: server: a service has at most 1000 servers\n");
 }
 
 TEST(Config, ASectionTwiceNamesTheFirstLine) {
@@ -215,7 +341,7 @@ TEST(Config, ASectionTwiceNamesTheFirstLine) {
 
 TEST(Config, WhatAServiceNeedsIsAskedFor) {
   EXPECT_EQ(errors(kController, "[A]\n"),
-            "f.ini:1: [A] has no server; write server = ADDRESS\n"
+            "f.ini:1: [A] has no server; write server = ADDRESS, once or more\n"
             "f.ini:1: [A] has no bind; write bind = ADDRESS, once or more\n");
   EXPECT_TRUE(contains(errors(kSegment, "[A]\nserver=builtin:echo\n"), "or in [Cloudbus] for all services"));
   EXPECT_EQ(errors(kSegment, "[A]\nserver=builtin:echo\n[Cloudbus]\nbind=tcp://127.0.0.1:0\n"), "");
@@ -230,6 +356,12 @@ TEST(Config, OneMistakeGivesOneError) {
   EXPECT_EQ(parse(kController, "[A]\nbind=unix:@b\nserver=\n").errors.size(), 1u);
   EXPECT_EQ(parse(kSegment, "[Cloudbus]\nbind tcp://[::1]:1\n[A]\nserver=builtin:echo\n").errors.size(), 1u);
   EXPECT_EQ(parse(kController, "[Cloudbus\nthreads=2\n[A]\n" + kGood).errors.size(), 1u);
+  for (const char* second : {"server=", "server=x", "sever=unix:@s", "backend unix:@s", "server tcp://127.0.0.1:3",
+                             "server=tcp://127.0.0.1:2"}) {
+    EXPECT_EQ(parse(kController, "[A]\n" + kGood + "quorum=2\n" + second + "\n").errors.size(), 1u) << second;
+  }
+  EXPECT_EQ(parse(kController, "[A]\n" + kGood + kMore + "fanout=x\nmode=balance\n").errors.size(), 1u);
+  EXPECT_EQ(parse(kController, "[A]\n" + kGood + kMore + "mode=x\nfanout=2\nquorum=2\n").errors.size(), 1u);
 }
 
 TEST(Config, TheSameBindTwiceNamesTheFirstLine) {
@@ -245,6 +377,8 @@ TEST(Config, AServerThatIsTheProcesssOwnBindIsALoop) {
             "f.ini:3: server: unix:@b is bound by this process itself in line 5, a loop; allowed are addresses of "
             "other processes\n");
   EXPECT_TRUE(contains(errors(kSegment, "[Cloudbus]\nbind=unix:/s\n[A]\nserver=unix:///s\n"), "f.ini:4: server: unix"));
+  EXPECT_TRUE(contains(errors(kController, "[A]\nbind=unix:@a\nserver=unix:@b\nserver=unix:@a\n"),
+                       "f.ini:4: server: unix:@a is bound by this process itself in line 2, a loop"));
 }
 
 TEST(Config, BuiltinsAreASegmentsServersOnly) {
@@ -354,6 +488,35 @@ TEST(Config, TheEffectiveConfigurationReadsBackAsTheSame) {
     EXPECT_TRUE(contains(ini, "[A b]\nbind=tcp://127.0.0.1:1\nbind=unix:///run/a.sock\n")) << ini;
     EXPECT_TRUE(contains(ini, "socket_mode=0007\nconnect_timeout=1500 ms\n")) << ini;
   }
+}
+
+// The effective form of a service with `lines`, from its mode to its socket_mode; it reads back as itself.
+string effective_mode(Role role, const string& lines) {
+  auto first = parse(role, "[A]\n" + kGood + lines + "\n");
+  EXPECT_EQ(first.errors, std::vector<string>());
+  if (!first.config) return {};
+  string ini = to_ini(*first.config);
+  auto second = parse(role, ini);
+  EXPECT_EQ(second.errors, std::vector<string>());
+  if (second.config) {
+    EXPECT_EQ(to_ini(*second.config), ini);
+  }
+  std::size_t begin = ini.find("mode=", ini.find("server=")), end = ini.find("socket_mode=", begin);
+  return ini.substr(begin, end - begin);
+}
+
+TEST(Config, TheEffectiveConfigurationHasTheKeysThatMeanSomething) {
+  EXPECT_EQ(effective_mode(kController, "balance=hash\nfanout=1\nlag_limit=1M"), "mode=full duplex\n");
+  EXPECT_EQ(effective_mode(kSegment, "mode=balance"), "mode=full duplex\n");
+  EXPECT_EQ(effective_mode(kController, "mode=publish\nbalance=hash"),
+            "mode=publish\nfanout=all\nquorum=1\nlag_limit=16M\n");
+  EXPECT_EQ(effective_mode(kController, kMore),
+            "mode=half duplex\nbalance=round robin\nfanout=all\nquorum=1\nlag_limit=16M\n");
+  EXPECT_EQ(effective_mode(kController, kMore + "mode=full duplex\nfanout=3\nquorum=2\nlag_limit=65537\nbalance=hash"),
+            "mode=full duplex\nbalance=hash\nfanout=3\nquorum=2\nlag_limit=65537\n");
+  EXPECT_EQ(effective_mode(kController, kMore + "mode=balance\nbalance=least connections\nlag_limit=1M"),
+            "mode=balance\nbalance=least connections\n");
+  EXPECT_EQ(effective_mode(kSegment, kMore + "balance=first"), "mode=balance\nbalance=first\n");
 }
 
 TEST(Config, AFileThatCannotBeReadIsOneError) {

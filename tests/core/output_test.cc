@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
+#include <vector>
 
 #include "wire.h"
 
@@ -149,6 +151,142 @@ TEST(Output, GatherStopsWhereItIsTold) {
   iovec parts[4];
   EXPECT_EQ(output.gather(parts, 4), 4);
   EXPECT_EQ(output.gather(parts, 1), 1);
+}
+
+// --- Bytes that several outputs share ---
+
+// A slab of its own with these bytes.
+Slice slice_of(SlabPool& pool, Bytes bytes) {
+  SlabRef slab = pool.take();
+  std::memcpy(slab->data(), bytes.data(), bytes.size());
+  slab->used = bytes.size();
+  return {slab, 0, bytes.size()};
+}
+
+Slice part_of(const Slice& slice, std::size_t offset, std::size_t size) {
+  return {slice.slab, slice.offset + offset, size};
+}
+
+TEST(Output, SharedBytesStandBehindTheirHeader) {
+  SlabPool pool;
+  for (std::size_t size : {std::size_t{1}, std::size_t{1'023}, std::size_t{1'024}, kMaxPayload}) {
+    Output output(pool);
+    Buffer bytes = pattern(size);
+    EXPECT_EQ(output.share(7, slice_of(pool, bytes)), kHeaderSize + size);
+    EXPECT_EQ(output.size(), kHeaderSize + size);
+    EXPECT_TRUE(take_all(output) == frames_of(7, bytes)) << size;
+    EXPECT_TRUE(output.empty());
+  }
+}
+
+TEST(Output, ALargeSliceBecomesFramesOfTheGreatestLength) {
+  SlabPool pool;
+  Output output(pool);
+  Buffer bytes = pattern(3 * kMaxPayload + 10);
+  EXPECT_EQ(output.share(7, slice_of(pool, bytes)), bytes.size() + 4 * kHeaderSize);
+  EXPECT_TRUE(take_all(output) == frames_of(7, bytes));
+}
+
+TEST(Output, APartOfASliceIsShared) {
+  SlabPool pool;
+  Output output(pool);
+  Buffer bytes = pattern(10'000);
+  Slice whole = slice_of(pool, bytes);
+  output.share(7, part_of(whole, 5'000, 3'000));
+  EXPECT_TRUE(take_all(output) == frames_of(7, Bytes(bytes).subspan(5'000, 3'000)));
+}
+
+TEST(Output, SharedBytesAreWrittenFromWhereTheyAre) {
+  SlabPool pool;
+  Output output(pool);
+  Slice slice = slice_of(pool, pattern(5'000));
+  output.share(7, slice);
+  iovec parts[3];
+  ASSERT_EQ(output.gather(parts, 3), 2);
+  EXPECT_EQ(parts[0].iov_len, kHeaderSize);
+  EXPECT_EQ(parts[1].iov_base, slice.data());
+  EXPECT_EQ(parts[1].iov_len, 5'000u);
+}
+
+TEST(Output, AFewBytesAreCopied) {
+  SlabPool pool;
+  Output output(pool);
+  for (int i = 0; i < 3; i++) output.share(7, slice_of(pool, pattern(100)));
+  iovec parts[3];
+  EXPECT_EQ(output.gather(parts, 3), 1);
+  EXPECT_EQ(parts[0].iov_len, 3 * (kHeaderSize + 100));
+}
+
+TEST(Output, ASlabIsKeptUntilTheLastOutputHasWrittenIt) {
+  SlabPool pool;
+  Output first(pool), second(pool);
+  Buffer bytes = pattern(5'000);
+  const std::byte* place;
+  {
+    Slice slice = slice_of(pool, bytes);
+    place = slice.data();
+    first.share(7, slice);
+    second.share(9, slice);
+  }
+  EXPECT_TRUE(take_all(first) == frames_of(7, bytes));
+  EXPECT_NE(pool.take()->data(), place);
+  EXPECT_TRUE(take_all(second) == frames_of(9, bytes));
+  std::vector<SlabRef> all;
+  for (int i = 0; i < 4; i++) all.push_back(pool.take());
+  EXPECT_TRUE(std::ranges::any_of(all, [place](const SlabRef& slab) { return slab->data() == place; }));
+}
+
+TEST(Output, WhatIsSharedKeepsItsPlaceAmongTheOthers) {
+  std::mt19937 random(2);
+  SlabPool pool;
+  Output output(pool);
+  Buffer expected, seen;
+  for (int i = 0; i < 500; i++) {
+    Buffer bytes = pattern(1 + random() % (random() % 8 == 0 ? 300'000 : 3'000));
+    switch (random() % 3) {
+      case 0:
+        bytes.resize(std::min(bytes.size(), kHeaderSize + kMaxControl));
+        append(output, bytes);
+        expected += bytes;
+        break;
+      case 1: expected += frames_of(3, Bytes(bytes).first(send(output, 3, bytes, bytes.size()))); break;
+      case 2:
+        output.share(5, slice_of(pool, bytes));
+        expected += frames_of(5, bytes);
+        break;
+    }
+    Buffer part = take(output, random() % 200'000);
+    seen.insert(seen.end(), part.begin(), part.end());
+  }
+  Buffer rest = take_all(output);
+  seen.insert(seen.end(), rest.begin(), rest.end());
+  EXPECT_TRUE(seen == expected);
+}
+
+// --- Slabs ---
+
+TEST(SlabPool, ASmallSlabIsNotKeptForOthers) {
+  SlabPool pool;
+  SlabRef small = pool.take_small();
+  EXPECT_EQ(small->capacity(), Slab::kSmallCapacity);
+  EXPECT_EQ(small->room(), Slab::kSmallCapacity);
+  small.reset();
+  EXPECT_EQ(pool.take()->capacity(), Slab::kCapacity);
+}
+
+TEST(SlabPool, AReferenceThatMovesLeavesNothingBehind) {
+  SlabPool pool;
+  SlabRef first = pool.take();
+  std::byte* place = first->data();
+  SlabRef second = std::move(first);
+  EXPECT_FALSE(first);
+  EXPECT_TRUE(second);
+  first = second;
+  EXPECT_TRUE(first == second);
+  second = SlabRef();
+  EXPECT_NE(pool.take()->data(), place);
+  first = SlabRef();
+  EXPECT_EQ(pool.take()->data(), place);
 }
 
 TEST(SlabPool, GivesASlabOutAgain) {

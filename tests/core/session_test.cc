@@ -205,6 +205,75 @@ TEST(Session, DataWithoutBytesChangesNothing) {
   EXPECT_EQ(end->feed(data(1, "") + data(1, "x")), "data 1 x");
 }
 
+// --- Bytes that several streams share ---
+
+// A slab of its own with this text.
+Slice slice_of(SlabPool& pool, std::string_view text) {
+  SlabRef slab = pool.take();
+  text.copy(reinterpret_cast<char*>(slab->data()), text.size());
+  return {slab, 0, text.size()};
+}
+
+TEST(Session, SharedBytesAreDataOfTheirStream) {
+  SlabPool pool;
+  auto end = controller();
+  end->session.open(kRequest, 11);
+  end->session.open(kRequest, 12);
+  end->written();
+  Slice slice = slice_of(pool, "shared");
+  for (StreamId stream : {1, 2}) end->session.want(stream);
+  while (auto turn = end->session.next_turn()) {
+    end->session.share(*turn, slice);
+    end->session.fill_done(turn->stream, 0, false);
+  }
+  EXPECT_EQ(end->written(), data(1, "shared") + data(2, "shared"));
+  EXPECT_EQ(end->session.find(1)->sent, 6u);
+}
+
+TEST(Session, SharedBytesUseTheCredit) {
+  SlabPool pool;
+  auto end = controller(16'384);
+  end->session.open(kRequest, 11);
+  end->written();
+  end->session.want(1);
+  auto turn = end->session.next_turn();
+  ASSERT_TRUE(turn && turn->bytes == 16'384);
+  end->session.share(*turn, slice_of(pool, std::string(10'000, 'x')));
+  end->session.share(*turn, slice_of(pool, std::string(6'384, 'y')));
+  end->session.fill_done(1, 0, true);
+  EXPECT_FALSE(end->session.next_turn());
+  EXPECT_EQ(end->session.find(1)->credit(), 0u);
+  end->feed(credit(1, 16'394));
+  turn = end->session.next_turn();
+  ASSERT_TRUE(turn);
+  EXPECT_EQ(turn->bytes, 10u);
+  end->session.reset(1, StreamCode::ClientReset);
+  EXPECT_EQ(end->written(), data(1, std::string(10'000, 'x')) + data(1, std::string(6'384, 'y')) + reset(1, 1, 16'384));
+}
+
+TEST(Session, PositionsCountWhatIsShared) {
+  SlabPool pool;
+  auto end = opened();
+  std::uint64_t before = end->session.position_sent();
+  end->session.want(1);
+  end->session.share(*end->session.next_turn(), slice_of(pool, std::string(5'000, 'x')));
+  end->session.fill_done(1, 0, false);
+  EXPECT_EQ(end->session.position_sent() - before, kHeaderSize + 5'000);
+}
+
+TEST(Session, WhatIsSharedWithAStreamThatIsGoneIsNotSent) {
+  SlabPool pool;
+  auto end = opened();
+  end->session.want(1);
+  auto turn = end->session.next_turn();
+  end->session.reset(1, StreamCode::LostRace);
+  EXPECT_EQ(end->written(), reset(1, 12, 0));
+  end->session.share(*turn, slice_of(pool, "late"));
+  end->session.fill_done(1, 0, true);
+  EXPECT_TRUE(end->written().empty());
+  EXPECT_FALSE(end->session.has_turns());
+}
+
 // --- RESET ---
 
 TEST(Session, ResetCarriesTheCodeAndWhatWasSent) {
@@ -240,11 +309,11 @@ TEST(Session, TheFinalOffsetCountsBytesThatWereDiscardedAfterStop) {
 
 TEST(Session, AnUnknownCodeIsTreatedAsCancelled) {
   EXPECT_EQ(accepted()->feed(reset(1, 999, 0)), "reset 1 cancelled");
-  EXPECT_EQ(accepted()->feed(stop(1, 12)), "stopped 1 cancelled");
+  EXPECT_EQ(accepted()->feed(stop(1, static_cast<std::uint16_t>(StreamCode::LinkLost))), "stopped 1 cancelled");
 }
 
 TEST(Session, EveryCodeOfTheTableArrives) {
-  for (std::uint16_t code = 0; code < 12; code++)
+  for (std::uint16_t code = 0; code < static_cast<std::uint16_t>(StreamCode::LinkLost); code++)
     EXPECT_EQ(accepted()->feed(reset(1, code, 0)), fmt::format("reset 1 {}", name_of(StreamCode{code})));
 }
 

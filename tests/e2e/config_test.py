@@ -68,7 +68,8 @@ bind=tcp://host.example:80
 bind=http://127.0.0.1:80
 bind=tcp://127.0.0.1:0
 server=tcp://127.0.0.1:9
-mode=publish
+mode=simplex
+balance=fair
 connect_timeout=-1
 idle_timeout=1 fortnight
 half_close_timeout=x
@@ -79,7 +80,7 @@ a line without an equals sign
         for role in ROLES:
             with self.subTest(role):
                 found = self.errors(role, text)
-                wrong = set(range(2, 9)) | {11, 12, 13} | set(range(16, 23))
+                wrong = set(range(2, 9)) | {11, 12, 13} | set(range(16, 24))
                 self.assertEqual(set(found), wrong, found)
 
     def test_each_error_names_what_is_wrong_and_what_is_allowed(self):
@@ -91,8 +92,10 @@ a line without an equals sign
             ("[Cloudbus]\nmemory=15M\n" + service, 2, ("16M",)),
             (service + "socket_mode=0888\n", 4, ("0888", "octal")),
             (service + "colour=blue\n", 4, ("colour", "bind", "server", "connect_timeout")),
-            (service + "mode=balance\n", 4, ("balance", "duplex")),
-            (service + "server=tcp://127.0.0.1:10\n", 4, ("server",)),
+            (service + "mode=simplex\n", 4, ("simplex", "half duplex", "full duplex", "balance")),
+            (service + "balance=fair\n", 4, ("fair", "round robin", "least connections", "random", "hash", "first")),
+            (service + "server=unix:@two\nserver=tcp://127.0.0.1:9\n", 5, ("server", "3", "once")),
+            (service + "server=unix:@two\nbackend=tcp://127.0.0.1:x\n", 5, ("port",)),
             ("[Orders]\nbind=tcp://127.0.0.1:99999\nserver=tcp://127.0.0.1:9\n", 2, ("port", "65535")),
             ("[Orders]\nbind=tcp://127.0.0.1:0\nserver=tcp://127.0.0.1:0\n", 3, ("port",)),
             ("[Orders]\nbind=tcp://127.0.0.1:0\nserver=tcp://name.example:9\n", 3, ("name.example", "numeric")),
@@ -124,14 +127,32 @@ a line without an equals sign
                 self.assertEqual(list(self.errors(role, "\n[Orders]\nserver=tcp://127.0.0.1:9\n")), [2])
 
     def test_keys_of_the_other_role_are_errors(self):
-        for key in ("service=Other", "links=2"):
+        for key in ("service=Other", "links=2", "fanout=1", "quorum=1", "lag_limit=1M", "mode=publish"):
             self.assertEqual(list(self.errors("segment", GOOD["segment"] + key + "\n")), [4])
         self.assertEqual(list(self.errors("controller", "[Cloudbus]\nbind=tcp://127.0.0.1:0\n" + GOOD["controller"])),
                          [2])
         self.assertEqual(list(self.errors("controller", "[O]\nbind=tcp://127.0.0.1:0\nserver=builtin:echo\n")), [3])
 
+    def test_modes_and_limits_that_do_not_fit_the_servers_are_errors_at_their_lines(self):
+        three = "server=tcp://127.0.0.1:10\nserver=unix:@three\n"
+        for lines, wrong in (("fanout=4\nquorum=4\n", {4: "1 to 3, or all", 5: "1 to 3"}),
+                             ("fanout=2\nquorum=3\n", {5: "1 to 2"}),
+                             ("fanout=0\nquorum=x\nlag_limit=1K\n", {4: "or all", 5: "1 to", 6: "64K to 1G"}),
+                             ("mode=balance\nfanout=2\nquorum=2\n", {5: "allowed is 1", 6: "allowed is 1"})):
+            with self.subTest(lines):
+                found = self.errors("controller", GOOD["controller"] + lines + three)
+                self.assertEqual(list(found), list(wrong), found)
+                for line, text in wrong.items():
+                    self.assertIn(text, found[line])
+        for key in ("fanout=2", "quorum=2"):
+            self.assertEqual(list(self.errors("controller", GOOD["controller"] + key + "\n")), [4])
+        for mode in ("half duplex", "full duplex", "publish"):
+            found = self.errors("segment", GOOD["segment"] + f"mode={mode}\n" + three)
+            self.assertEqual(list(found), [4])
+            self.assertIn("controller", found[4])
+
     def test_keys_of_later_versions_are_not_accepted(self):
-        for key in ("fanout=2", "quorum=1", "balance=random", "refresh=lazy", "max_clients=1", "priority=0",
+        for key in ("refresh=lazy", "max_clients=1", "priority=0",
                     "bandwidth=1M", "resume=30 s", "health=tcp", "tls=on", "proxy_protocol=send", "links=auto"):
             with self.subTest(key):
                 self.assertEqual(list(self.errors("controller", GOOD["controller"] + key + "\n")), [4])
@@ -217,6 +238,28 @@ a line without an equals sign
                 second = self.program(role, "-f", self.write(first.stdout, "second.ini"), "-T")
                 self.assertEqual(second.returncode, 0, second.stderr)
                 self.assertEqual(second.stdout, first.stdout)
+
+    def test_several_servers_have_the_mode_of_their_role(self):
+        more = "server=unix:@two\nserver=unix:@three\n"
+        for role, lines, effective in (
+                ("controller", "", ("mode=full duplex",)),
+                ("controller", more,
+                 ("mode=half duplex", "balance=round robin", "fanout=all", "quorum=1", "lag_limit=16M")),
+                ("controller", more + "mode=Full-Duplex\nfanout=2\nbalance=hash\nquorum=2\nlag limit=1m\n",
+                 ("mode=full duplex", "balance=hash", "fanout=2", "quorum=2", "lag_limit=1M")),
+                ("controller", "mode=publish\n", ("mode=publish", "fanout=all", "quorum=1", "lag_limit=16M")),
+                ("controller", more + "mode=balance\n", ("mode=balance", "balance=round robin")),
+                ("segment", "mode=half duplex\n", ("mode=full duplex",)),
+                ("segment", more + "balance=Least_Connections\n", ("mode=balance", "balance=least connections"))):
+            with self.subTest(role=role, lines=lines):
+                first = self.program(role, "-f", self.write(GOOD[role] + lines), "-T")
+                self.assertEqual(first.returncode, 0, first.stderr)
+                keys = ("mode", "balance", "fanout", "quorum", "lag_limit")
+                found = tuple(line for line in first.stdout.splitlines() if line.split("=")[0] in keys)
+                self.assertEqual(found, effective)
+                self.assertEqual(first.stdout.count("server="), 1 + lines.count("server="))
+                second = self.program(role, "-f", self.write(first.stdout, "second.ini"), "-T")
+                self.assertEqual(second.stdout, first.stdout, second.stderr)
 
     # -- flags
 

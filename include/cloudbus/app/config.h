@@ -41,7 +41,7 @@ struct ServiceConfig {
   int line = 0;
   std::vector<BindConfig> binds;
   std::vector<ServerConfig> servers;  // at least one
-  std::string service;  // the name that OPEN carries; the section's own unless `service` is set
+  std::string service;                // the name that OPEN carries; the section's own unless `service` is set
   mode_t socket_mode = 0660;
   Duration connect_timeout = std::chrono::seconds(5);
   Duration idle_timeout = Duration::zero();  // 0 is none, here and below

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
 #include "cloudbus/app/config.h"
 #include "cloudbus/app/ini.h"
@@ -16,8 +17,11 @@ namespace cloudbus {
 // A service, and what is needed only until the whole file is read.
 struct ServiceDraft {
   ServiceConfig service;
-  int server_line = 0;                // 0 while there is no server
-  std::optional<mode_t> socket_mode;  // by default that of [Cloudbus]
+  std::optional<mode_t> socket_mode;                  // by default that of [Cloudbus]
+  std::unordered_map<std::string, int> server_lines;  // by the servers' addresses
+  // What has to fit the number of servers; the lines are 0 where the key was not set, or not well.
+  std::optional<Mode> mode;
+  int mode_line = 0, fanout_line = 0, quorum_line = 0;
 };
 
 enum class Place { Daemon, Service };  // [Cloudbus] or the section of a service
@@ -35,6 +39,10 @@ struct Key {
 
 std::span<const Key<Config>> daemon_keys();
 std::span<const Key<ServiceDraft>> service_keys();
+
+// What a file says for it. A file has no word for one-to-one: full duplex with one server is just that.
+std::string_view word_of(Mode mode);
+std::string_view word_of(BalancePolicy policy);
 
 // The error for a key that its place does not have.
 std::string unknown_key(Role role, Place place, std::string_view key);

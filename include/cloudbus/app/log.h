@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -26,7 +27,11 @@ void log_start(LogLevel level, LogFormat format);
 bool log_enabled(LogLevel level);
 
 // `subject` is a service's name, `link`, or the role; `message` may be empty.
-void log_line(LogLevel level, std::string_view subject, std::string_view message, std::initializer_list<Field> fields);
+void log_line(LogLevel level, std::string_view subject, std::string_view message, std::span<const Field> fields);
+inline void log_line(LogLevel level, std::string_view subject, std::string_view message,
+                     std::initializer_list<Field> fields) {
+  log_line(level, subject, message, std::span<const Field>(fields.begin(), fields.size()));
+}
 
 // Writes what was logged since the last time. Called at the end of each turn of a loop.
 void log_flush();

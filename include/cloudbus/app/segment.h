@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "cloudbus/app/worker.h"
+#include "cloudbus/core/balance.h"
 
 namespace cloudbus {
 
@@ -28,13 +29,18 @@ class Segment final : public RoleLogic {
   bool is_drained() const override { return peers_ == 0; }
 
  private:
-  const ServiceConfig* find_service(const Peer& peer, const std::string& name) const;
+  struct Service {
+    const ServiceConfig* config;
+    Balance balance;
+  };
+
+  Service* find_service(const Peer& peer, const std::string& name);
   void dial_some(Peer& peer);
   void pause_dialling();
   void close_drained();
 
   Worker& worker_;
-  std::unordered_map<std::string_view, const ServiceConfig*> services_;
+  std::unordered_map<std::string_view, Service> services_;
   std::deque<PeerId> dial_peers_;  // those with streams that wait to be dialled
   Timers::Key pause_key_;
   Time pause_until_{}, pause_armed_ = Time::max();

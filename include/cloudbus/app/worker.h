@@ -40,7 +40,8 @@ class RoleLogic {
 
 class Worker {
  public:
-  Worker(std::shared_ptr<const Config> config, const Uuid& boot_id);
+  // `index`: which of the process's workers it is, from 0.
+  Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, std::size_t index);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -48,6 +49,7 @@ class Worker {
   void set_role(std::unique_ptr<RoleLogic> role) { role_ = std::move(role); }
   RoleLogic& role() { return *role_; }
   const Config& config() const { return *config_; }
+  std::size_t index() const { return index_; }
   Loop& loop() { return loop_; }
   Timers& timers() { return timers_; }
   SlabPool& slabs() { return slabs_; }
@@ -71,7 +73,7 @@ class Worker {
   Relay& add_relay(std::unique_ptr<Relay> relay);
   Peer& add_peer(int fd, bool connecting, std::string name, const ServiceConfig* service);
   void add_builtin(Endpoint::Kind kind, int fd);
-  Relay* find_relay(OwnerId id);
+  Relay* find_relay(OwnerId id);  // of one of its legs, too
   Peer* find_peer(PeerId id);
   template <typename Visit>
   void for_each_peer(Visit visit) {
@@ -90,10 +92,11 @@ class Worker {
   void look_behind_later(Relay& relay);
 
   // Gathers what came for one relay, to write it at once; a part for another one, or flush_run(), writes it.
-  void add_to_run(OwnerId relay, Bytes part);
+  void add_to_run(OwnerId leg, Bytes part, bool ends_frame);
   void flush_run();
 
   double random() { return std::uniform_real_distribution<double>(0, 1)(random_); }
+  std::uint64_t random_bits() { return random_(); }
   Uuid new_conversation();
 
  private:
@@ -109,6 +112,7 @@ class Worker {
 
   std::shared_ptr<const Config> config_;
   Uuid boot_id_;
+  std::size_t index_;
   Loop loop_;
   Timers timers_;
   SlabPool slabs_;
@@ -129,10 +133,11 @@ class Worker {
   Timers::Key look_key_ = new_id();
   Time look_armed_ = Time::max();
 
-  OwnerId run_relay_ = 0;
+  OwnerId run_leg_ = 0;
   iovec run_[kMostParts];
   int run_count_ = 0;
   std::size_t run_size_ = 0;
+  std::size_t run_part_ = 0;  // bytes at its end, of a frame that has not all arrived
 
   bool draining_ = false;
   Time drain_deadline_ = Time::max();

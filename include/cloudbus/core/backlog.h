@@ -28,7 +28,7 @@ class Backlog {
 
   // A place for the next `bytes`, or for less of them. Valid until the next call.
   iovec reserve(std::size_t bytes);
-  // The first `bytes` of what was reserved last belong to the stream.
+  // The first `bytes` of what was reserved last belong to the stream; 0 where nothing came.
   void commit(std::size_t bytes);
 
   // The kept bytes from `offset` on that lie in one piece; `offset` is below end().

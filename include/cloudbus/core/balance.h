@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,23 +25,29 @@ using ServerIndex = std::uint32_t;
 
 class Balance {
  public:
-  // `names` identify the servers for Hash; their order does not matter to it.
-  Balance(BalancePolicy policy, std::vector<std::string> names);
+  // `names` identify the servers for Hash; their order does not matter to it. There is at least one. The round robin
+  // starts at `first`, modulo their number: threads share nothing, and shall not all start with the same server.
+  Balance(BalancePolicy policy, std::span<const std::string> names, std::size_t first = 0);
 
-  // Appends every server to `order`, the one to be tried first in front. `client` is what Hash goes by; `random` is an
-  // even number, drawn anew for each call.
+  // Appends every server to `order`, the one to be tried first in front. `client` is what Hash goes by; `random` is
+  // drawn anew for each call, all numbers being as likely.
   void order(std::string_view client, std::uint64_t random, std::vector<ServerIndex>& order);
 
-  // A conversation with a server has begun, or ended.
-  void begin(ServerIndex server) { loads_[server]++; }
+  // A conversation with a server has begun, with the opening of it, or ended. The round robin goes on behind the server
+  // that was begun last, so that the share of one that is passed over is spread over all others.
+  void begin(ServerIndex server);
   void end(ServerIndex server) { loads_[server]--; }
   std::uint64_t load(ServerIndex server) const { return loads_[server]; }
 
  private:
+  void draw(std::uint64_t random, std::span<ServerIndex> order) const;
+  void rank(std::string_view client, std::span<ServerIndex> order);
+
   BalancePolicy policy_;
-  std::vector<std::string> names_;
-  std::vector<std::uint64_t> loads_;  // conversations now
-  ServerIndex next_ = 0;              // of the round robin
+  std::vector<std::uint64_t> seeds_;   // of the servers' names; for Hash
+  std::vector<std::uint64_t> scores_;  // of the servers for one client; kept for its memory
+  std::vector<std::uint64_t> loads_;   // conversations now
+  std::size_t next_;                   // of the round robin
 };
 
 }  // namespace cloudbus

@@ -12,78 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <utility>
-#include <vector>
 
 #include "cloudbus/core/bytes.h"
 #include "cloudbus/core/frame.h"
+#include "cloudbus/core/slab.h"
 
 namespace cloudbus {
-
-class SlabPool;
-
-// A block of memory that slices share. Counted without atomics: a slab never leaves its worker.
-class Slab {
- public:
-  static constexpr std::size_t kCapacity = 544 * 1024;  // a full read of kMaxFill and its headers, and some control
-
-  std::byte* data() { return bytes_.data(); }
-  std::size_t used = 0;
-
- private:
-  friend class SlabRef;
-  friend class SlabPool;
-  explicit Slab(SlabPool& pool) : pool_(pool) {}
-  SlabPool& pool_;
-  std::size_t refs_ = 0;
-  std::array<std::byte, kCapacity> bytes_;
-};
-
-class SlabRef {
- public:
-  SlabRef() = default;
-  explicit SlabRef(Slab* slab) : slab_(slab) { slab_->refs_++; }
-  SlabRef(const SlabRef& other) : slab_(other.slab_) {
-    if (slab_) slab_->refs_++;
-  }
-  SlabRef(SlabRef&& other) noexcept : slab_(std::exchange(other.slab_, nullptr)) {}
-  SlabRef& operator=(SlabRef other) noexcept {
-    std::swap(slab_, other.slab_);
-    return *this;
-  }
-  ~SlabRef() { reset(); }
-
-  void reset();
-  Slab* operator->() const { return slab_; }
-  explicit operator bool() const { return slab_ != nullptr; }
-  bool operator==(const SlabRef& other) const { return slab_ == other.slab_; }
-
- private:
-  Slab* slab_ = nullptr;
-};
-
-// Keeps a few slabs warm for whoever writes next. Outlives all of its slabs.
-class SlabPool {
- public:
-  SlabPool() = default;
-  SlabPool(const SlabPool&) = delete;
-  SlabPool& operator=(const SlabPool&) = delete;
-  ~SlabPool();
-
-  SlabRef take();
-
- private:
-  friend class SlabRef;
-  static constexpr std::size_t kKept = 4;
-  void give_back(Slab* slab);
-  std::vector<Slab*> free_;
-};
-
-// Bytes in a slab.
-struct Slice {
-  SlabRef slab;
-  std::size_t offset, size;
-};
 
 class Output {
  public:
@@ -112,6 +46,10 @@ class Output {
 
   // Turns the first `bytes` of what was reserved last into DATA frames of `stream`; returns the bytes of the frames.
   std::size_t commit(StreamId stream, std::size_t bytes);
+
+  // Appends DATA frames of `stream` whose payload is the slice, which others may share; returns the bytes of the
+  // frames.
+  std::size_t share(StreamId stream, const Slice& payload);
 
   // Fills `out` with what to write next; returns how many entries.
   int gather(iovec* out, int most) const;

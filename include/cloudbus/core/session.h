@@ -44,6 +44,7 @@ struct Event {
   StreamId stream = 0;
   OwnerId owner = 0;
   Bytes data{};
+  bool ends_frame = false;  // `data` is the last of its frame: what the peer read in one go may end here
   StreamCode code = StreamCode::Cancelled;
   const OpenRequest* request = nullptr;  // valid until the next call of receive()
 };
@@ -90,6 +91,8 @@ class Session {
   Output::Room reserve(const Turn& turn, std::size_t bytes) { return output_.reserve(std::min(bytes, turn.bytes)); }
   // `bytes` were put into what was reserved; `more` when the owner may have more of them.
   void fill_done(StreamId stream, std::size_t bytes, bool more);
+  // Instead of reserve(): sends bytes that others share, no more than the turn has. Then fill_done() with 0.
+  void share(const Turn& turn, const Slice& bytes);
 
   // The direction toward the peer is complete.
   void finish(StreamId stream);

@@ -13,6 +13,13 @@ namespace cloudbus {
 // Whatever owns a stream's two sockets, by the number that it gave at open or accept.
 using OwnerId = std::uint64_t;
 
+// One owner may have several streams, its legs 0, 1, … The number of the leg stands in the upper bits.
+using LegId = std::uint32_t;
+inline constexpr int kLegShift = 48;
+constexpr OwnerId leg_owner(OwnerId owner, LegId leg) { return owner | OwnerId{leg} << kLegShift; }
+constexpr OwnerId whole_owner(OwnerId leg_owner) { return leg_owner & ((OwnerId{1} << kLegShift) - 1); }
+constexpr LegId leg_of(OwnerId leg_owner) { return static_cast<LegId>(leg_owner >> kLegShift); }
+
 //   open --FIN--> finished
 //   open --STOP--> stopped
 enum class Direction : std::uint8_t { Open, Finished, Stopped };

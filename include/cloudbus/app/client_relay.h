@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A controller's side of a conversation: from a client's socket to one stream, or to the legs of a fan-out.
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "cloudbus/app/relay.h"
+#include "cloudbus/core/fanout.h"
+
+namespace cloudbus {
+
+class Controller;
+
+class ClientRelay final : public Relay {
+ public:
+  // Around a client's socket. It waits for open_on() or start_legs().
+  ClientRelay(Controller& controller, Worker& worker, OwnerId id, const ServiceConfig& service, int fd,
+              const Address& client);
+  ~ClientRelay() override;
+
+  const ServiceConfig& service() const { return service_; }
+  const std::string& client() const { return client_; }
+  // No stream was asked for yet.
+  bool is_new() const { return stage_ == Stage::Waiting && !legs_; }
+  // This leg waits for a link.
+  bool is_waiting(LegId leg) const;
+
+  // Opens the one stream on a session that takes it.
+  void open_on(Peer& peer);
+  // Begins the legs: the controller is asked to open each of them.
+  void start_legs(std::vector<ServerIndex> order);
+  // The controller's answers, for one leg.
+  void open_leg_on(LegId leg, Peer& peer);
+  void leg_unreachable(LegId leg);
+
+  void on_accepted(LegId leg) override;
+  void on_data(LegId leg, iovec* parts, int count, std::size_t size, std::size_t part) override;
+  void on_finished(LegId leg) override;
+  void on_stopped(LegId leg, StreamCode code) override;
+  void on_reset(LegId leg, StreamCode code) override;
+  void fill(Session& session, const Session::Turn& turn, LegId leg) override;
+
+ private:
+  struct Legs;
+
+  void want() override;
+  void finish_stream() override;
+  void stop_stream(StreamCode code) override;
+  void reset_stream(StreamCode code) override;
+  void give_credit(std::size_t bytes) override;
+  bool is_stream_over() const override;
+  void on_close() override;
+  StreamCode connect_timeout_code() const override;
+  Time next_deadline() const override;
+  bool on_own_deadline(Time now) override;
+  std::string_view mode_word() const override;
+  std::string server_text() const override;
+  void add_fields(std::vector<Field>& fields) const override;
+  void on_first_bytes(Bytes bytes) const override;
+
+  Session* session_of(LegId leg);
+  void run_commands();
+  void run(const Fanout::Command& command);
+  void step();
+  void deliver_from(LegId leg, iovec* parts, int count, std::size_t size);
+  void deliver_held(LegId leg, std::size_t bytes);
+  void read_for(LegId leg, std::size_t bytes);
+  void leave_server(LegId leg);
+  std::string name_of_server(ServerIndex server) const;
+  std::string ends() const;
+
+  Controller& controller_;
+  std::unique_ptr<Legs> legs_;  // of a fan-out
+};
+
+}  // namespace cloudbus
