@@ -70,19 +70,29 @@ class HalfDuplex(fanout.Case):
 
     def test_winner_gets_every_byte_of_an_upload_that_the_latch_cuts_through(self):
         size = scaled(32 * MIB)
+        data = PATTERN.bytes(size)
         fan, stages = self.played("half duplex")
         client = fan.connect()
         legs = self.meet(stages)
-        sender = threading.Thread(target=lambda: client.send_pattern(size).finish())
+        answered = threading.Event()
+
+        def upload():
+            client.send(data[:size // 2])
+            answered.wait(pair.DEADLINE * pair.PATIENCE)
+            client.send(data[size // 2:]).finish()
+
+        sender = threading.Thread(target=upload)
         sender.start()
         intakes = [fanout.Intake(leg) for leg in legs]
         intakes[1].wait(size // 4)
         legs[1].send(b"enough")
         self.assertEqual(client.read_exact(6), b"enough")
-        self.assertEqual(intakes[1].end(), pair.Ending("fin", size, PATTERN.sha256(size)))
+        answered.set()
+        self.assertEqual(intakes[1].end(), fanout.ending_of(data))
         sender.join()
         for loser in (intakes[0].end(), intakes[2].end()):
-            self.assertEqual(loser, pair.Ending("reset", loser.size, PATTERN.sha256(loser.size)))
+            self.assertLessEqual(loser.size, size // 2)
+            self.assertEqual(loser, fanout.ending_of(data[:loser.size], "reset"))
         legs[1].finish()
         self.assertEqual(client.read_to_end()[:2], ("fin", 0))
 
