@@ -2,7 +2,9 @@
 # sanitizers: yes
 """What a client of several servers sees when some of them fail, and timeouts and drains with several legs."""
 
+import contextlib
 import signal
+import socket
 import threading
 import time
 import unittest
@@ -262,7 +264,37 @@ class Backends(fanout.Case):
 
 
 class Ends(fanout.Case):
-    """Timeouts and drains, with several legs."""
+    """Clients that read no more, timeouts and drains, with several legs."""
+
+    def test_unix_client_that_reads_no_more_is_still_heard(self):
+        size = scaled(2 * MIB)
+        for drip in (False, True):
+            for mode in ("half duplex", "full duplex"):
+                with self.subTest(mode, drip=drip):
+                    fan, stages = self.played(mode, client="unix")
+                    if drip:
+                        fan.drip()
+                    for _ in range(5):
+                        client = fan.connect()
+                        legs = self.meet(stages)
+                        legs[0].send(b"x")
+                        client.read_exact(1)
+                        heard = legs[:1] if mode == "half duplex" else legs
+                        intakes = [fanout.Intake(leg) for leg in heard]
+                        client.socket.shutdown(socket.SHUT_RD)
+                        senders = [threading.Thread(target=self.try_send, args=(leg, 1 * MIB)) for leg in heard]
+                        for sender in senders:
+                            sender.start()
+                        client.send_pattern(size).finish()
+                        for intake in intakes:
+                            self.assertEqual(intake.end(), pair.Ending("fin", size, PATTERN.sha256(size)))
+                        for sender in senders:
+                            sender.join()
+                        client.close()
+
+    def try_send(self, peer, size):
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            peer.send_pattern(size)
 
     def test_conversation_that_is_idle_is_reset_on_all_legs(self):
         for mode in MODES:

@@ -80,27 +80,27 @@ class Lag(fanout.Case):
     def test_upload_of_256_megabytes_with_the_default_limit(self):
         for mode in ("publish", "half duplex"):
             with self.subTest(mode):
-                self.upload(mode, scaled(256 * MIB, 8), 16 * MIB, 8 * MIB, "")
+                self.upload(mode, scaled(256 * MIB, 4), 16 * MIB, 8 * MIB, "")
 
     def test_upload_of_256_megabytes_with_a_small_limit(self):
-        self.upload("publish", scaled(256 * MIB), MIB, 512 * KIB, "lag_limit=1M")
+        self.upload("publish", scaled(256 * MIB, 4), MIB, 512 * KIB, "lag_limit=1M")
 
     def test_upload_with_a_small_limit_in_every_mode(self):
         for mode in MODES:
             with self.subTest(mode):
-                self.upload(mode, scaled(64 * MIB), MIB, 512 * KIB, "lag_limit=1M")
+                self.upload(mode, 64 * MIB, MIB, 512 * KIB, "lag_limit=1M")
 
     def test_upload_with_the_smallest_limit(self):
-        self.upload("publish", scaled(16 * MIB, 4), 64 * KIB, 32 * KIB, "lag_limit=64K")
+        self.upload("publish", 16 * MIB, 64 * KIB, 32 * KIB, "lag_limit=64K")
 
     def test_upload_to_twelve(self):
-        self.upload("publish", scaled(32 * MIB), 2 * MIB, MIB, "lag_limit=2M", count=12)
+        self.upload("publish", 32 * MIB, 2 * MIB, MIB, "lag_limit=2M", count=12)
 
     def test_upload_with_several_threads(self):
         stages = [self.stage(receive_buffer=4096), self.stage()]
         fan = self.fan([stage.url for stage in stages], "mode=publish\nlag_limit=1M", controller_global="threads=2",
                        segment_global="threads=2")
-        size = scaled(32 * MIB)
+        size = 32 * MIB
         for _ in range(2):
             client = fan.connect()
             legs = self.meet(stages)
@@ -112,7 +112,7 @@ class Lag(fanout.Case):
             self.assertEqual(client.read_to_end()[:2], ("fin", 0))
 
     def test_servers_that_keep_up_are_not_left_out_however_small_the_limit(self):
-        size = scaled(128 * MIB)
+        size = scaled(128 * MIB, 8)
         for limit in ("64K", "1M", "16M"):
             for mode in MODES:
                 with self.subTest(mode, limit=limit):
@@ -126,7 +126,7 @@ class Lag(fanout.Case):
                         segment.wait_conversation(up=str(size))
 
     def test_servers_that_keep_up_beside_one_that_does_not_read(self):
-        size = scaled(256 * MIB)
+        size = scaled(256 * MIB, 4)
         for limit in ("64K", "16M"):
             with self.subTest(limit):
                 stage = self.stage(receive_buffer=4096)
@@ -143,7 +143,7 @@ class Lag(fanout.Case):
 
     def test_client_does_not_wait_for_the_end_of_its_request_at_a_slow_server(self):
         """All have answered. One that has not read the request gets it all the same, when it likes."""
-        size = scaled(8 * MIB)
+        size = 8 * MIB
         fan, client, legs = self.one_that_does_not_read("full duplex", "")
         intakes = [fanout.Intake(leg) for leg in legs[1:]]
         client.send_pattern(size).finish()
@@ -156,7 +156,7 @@ class Lag(fanout.Case):
         self.assertEqual(legs[0].read_to_end(), expected)
 
     def test_stopped_segment_lags_and_holds_up_nobody(self):
-        size = scaled(32 * MIB)
+        size = 32 * MIB
         fan, stages = self.played("publish", text="lag_limit=1M")
         client = fan.connect()
         legs = self.meet(stages)
@@ -185,7 +185,7 @@ class Lag(fanout.Case):
         legs[0].send(b"first half")
         self.assertEqual(client.read_exact(10), b"first half")
         intakes = [fanout.Intake(leg) for leg in legs[1:]]
-        Upload(client, intakes, scaled(32 * MIB), 512 * KIB, fan.controller)
+        Upload(client, intakes, 32 * MIB, 512 * KIB, fan.controller)
         self.assertEqual(legs[0].read_to_end().how, "reset")
         for leg in legs[1:]:
             leg.send(b"answer").finish()
@@ -197,7 +197,7 @@ class Lag(fanout.Case):
 
     def test_the_last_living_server_is_never_left_out(self):
         """The others die while it is behind, but within the limit; then it may be as slow as it likes."""
-        size = scaled(32 * MIB)
+        size = 32 * MIB
         for mode in MODES:
             with self.subTest(mode):
                 fan, client, legs = self.one_that_does_not_read(mode, "lag_limit=1M")
@@ -222,7 +222,7 @@ class Lag(fanout.Case):
                 self.assertEqual(fan.controller.find(lambda r: r.level == "warning"), [])
 
     def test_winner_of_the_latch_is_never_left_out(self):
-        size = scaled(32 * MIB)
+        size = 32 * MIB
         fan, client, legs = self.one_that_does_not_read("half duplex", "lag_limit=64K")
         legs[0].send(b"go")
         self.assertEqual(client.read_exact(2), b"go")
@@ -239,7 +239,7 @@ class Lag(fanout.Case):
 
     def test_all_that_do_not_read_hold_the_client_back(self):
         """None is behind another: nobody is left out, and memory stays where it is."""
-        size = scaled(64 * MIB)
+        size = 64 * MIB
         stages = [self.stage(receive_buffer=4096) for _ in range(3)]
         fan = self.fan([stage.url for stage in stages], "mode=publish")
         client = fan.connect()
@@ -262,7 +262,7 @@ class Lag(fanout.Case):
 
     def test_client_that_does_not_read_merged_answers(self):
         """It holds its windows, and another client of the same servers is served meanwhile."""
-        size = scaled(64 * MIB)
+        size = 64 * MIB
 
         def serve(_):
             def run(peer):
