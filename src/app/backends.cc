@@ -27,8 +27,7 @@ Backends::Backends(Worker& worker, const ServiceConfig& config)
 
 void Backends::start() {
   bool lazily = config_.refresh == Refresh::Lazy;
-  for (const ServerConfig& server : config_.servers)
-    ids_.push_back(worker_.directory().watch(server.endpoint, lazily));
+  for (const ServerConfig& server : config_.servers) ids_.push_back(worker_.directory().watch(server.endpoint, lazily));
 }
 
 std::vector<Backends::Candidate> Backends::candidates(std::string_view client) {

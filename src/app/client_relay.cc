@@ -19,10 +19,10 @@ constexpr int kMostParts = 64;
 struct ClientRelay::Legs {
   struct Stream {
     PeerId peer = 0;
-    StreamId id = 0;         // 0 is none
-    std::string address;     // of the peer
+    StreamId id = 0;                 // 0 is none
+    std::string address;             // of the peer
     std::vector<std::string> tried;  // addresses that refused it
-    bool is_counted = true;  // as load of its server
+    bool is_counted = true;          // as load of its server
   };
 
   Legs(Mode mode, const FanoutLimits& limits, std::vector<ServerIndex> order, SlabPool& pool, Budget& budget)

@@ -51,7 +51,8 @@ bool Controller::begin(ClientRelay& relay) {
   const ServiceConfig& config = relay.service();
   Service& service = services_.at(&config);
   auto has_a_link = [this](Upstream* server) { return has_link(*server); };
-  if (std::ranges::count_if(service.servers, has_a_link) < static_cast<std::ptrdiff_t>(config.fanout.quorum)) return false;
+  if (std::ranges::count_if(service.servers, has_a_link) < static_cast<std::ptrdiff_t>(config.fanout.quorum))
+    return false;
   if (config.mode == Mode::OneToOne && service.servers.front()->pools.size() == 1) {
     relay.open_on(*service.servers.front()->pools.front()->pick());
     return true;
@@ -92,8 +93,8 @@ bool Controller::is_usable(const Upstream& upstream) const {
   return std::ranges::any_of(upstream.pools, &Pool::is_usable);
 }
 
-// Of the addresses that can be had, so that the turns of one that cannot are shared by all others. With all of them out,
-// all are tried.
+// Of the addresses that can be had, so that the turns of one that cannot are shared by all others. With all of them
+// out, all are tried.
 Peer* Controller::pick(Upstream& upstream, std::span<const std::string> tried) {
   auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
   const Targets& targets = worker_.directory().targets(upstream.id);
@@ -183,8 +184,8 @@ void Controller::on_targets(Directory::Id id) {
   if (found != upstream_by_id_.end()) update(*found->second);
 }
 
-// The addresses of a server are what the directory says: links to new ones are made, links to those that are no more end
-// with their streams.
+// The addresses of a server are what the directory says: links to new ones are made, links to those that are no more
+// end with their streams.
 void Controller::update(Upstream& upstream) {
   if (draining_) return;
   std::vector<Pool*> before = std::move(upstream.pools);

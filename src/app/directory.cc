@@ -7,7 +7,6 @@
 #include "cloudbus/app/worker.h"
 #include "cloudbus/core/urn.h"
 
-
 namespace cloudbus {
 namespace {
 
@@ -212,8 +211,7 @@ void Directory::take(Name& name, const Key& key, Resolver::Answer& answer) {
     return log_trouble(name, key, "there are none");
   }
   name.clock.on_found(answer.ttl, now);
-  if (std::exchange(name.is_told, false))
-    log_line(LogLevel::Info, "name", "is resolved again", {{"name", key.second}});
+  if (std::exchange(name.is_told, false)) log_line(LogLevel::Info, "name", "is resolved again", {{"name", key.second}});
 }
 
 // What c-ares left as it came.

@@ -36,7 +36,8 @@ std::string add_bind(std::vector<BindConfig>& binds, const IniEntry& entry) {
   auto [endpoint, error] = parse_endpoint(entry.value);
   if (!endpoint) return error;
   if (endpoint->is_builtin()) return endpoint->to_string() + " is no address to listen at; it is a segment's server";
-  if (endpoint->is_name()) return endpoint->to_string() + " is a name; allowed here is a numeric address, as in tcp://10.0.0.2:80";
+  if (endpoint->is_name())
+    return endpoint->to_string() + " is a name; allowed here is a numeric address, as in tcp://10.0.0.2:80";
   binds.push_back({*endpoint, entry.line});
   return {};
 }
@@ -124,8 +125,9 @@ std::string set_nameservers(std::string& nameservers, const IniEntry& entry) {
     bool has_port = one.starts_with('[') ? one.find("]:") != one.npos : one.find(':') != one.npos;
     auto [endpoint, error] = parse_endpoint("tcp://" + std::string(one) + (has_port ? "" : ":53"));
     if (!endpoint || endpoint->kind != Endpoint::Kind::Tcp || endpoint->is_port_zero())
-      return quoted(one) + " is no name server; allowed are numeric addresses with a port or without, as in "
-                           "10.0.0.2, 10.0.0.3:5353, [::1]:53";
+      return quoted(one) +
+             " is no name server; allowed are numeric addresses with a port or without, as in "
+             "10.0.0.2, 10.0.0.3:5353, [::1]:53";
     list += (list.empty() ? "" : ",") + endpoint->address.to_string();
   }
   nameservers = std::move(list);

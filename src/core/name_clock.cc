@@ -13,9 +13,7 @@ void NameClock::on_found(Duration ttl, Time now) {
   backoff_.reset();
 }
 
-void NameClock::on_missing(Duration negative_ttl, Time now) {
-  on_found(std::min(negative_ttl, kMostNegativeTtl), now);
-}
+void NameClock::on_missing(Duration negative_ttl, Time now) { on_found(std::min(negative_ttl, kMostNegativeTtl), now); }
 
 void NameClock::on_failed(Time now, double random) {
   is_asking_ = false;

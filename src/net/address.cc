@@ -109,13 +109,15 @@ EndpointResult parse_tcp(std::string_view text) {
     if (inet_pton(AF_INET6, host.c_str(), &in6.sin6_addr) != 1) {
       return failed("\"" + host + "\" is not an IPv6 address; write tcp://[::1]:80, without a zone");
     }
-    return {Endpoint{Endpoint::Kind::Tcp, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in6), sizeof in6), {}, 0}, {}};
+    return {Endpoint{Endpoint::Kind::Tcp, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in6), sizeof in6), {}, 0},
+            {}};
   }
   sockaddr_in in{};
   in.sin_family = AF_INET;
   in.sin_port = htons(*port);
   if (inet_pton(AF_INET, host.c_str(), &in.sin_addr) != 1) return parse_host(host, *port);
-  return {Endpoint{Endpoint::Kind::Tcp, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in), sizeof in), {}, 0}, {}};
+  return {Endpoint{Endpoint::Kind::Tcp, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in), sizeof in), {}, 0},
+          {}};
 }
 
 EndpointResult parse_unix(std::string_view text) {

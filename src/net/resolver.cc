@@ -11,8 +11,8 @@
 namespace cloudbus {
 namespace {
 
-constexpr int kTryMs = 700;  // until the next server, or the next try, for which c-ares doubles it
-constexpr int kTries = 2;    // so that three servers are asked within the deadline
+constexpr int kTryMs = 700;     // until the next server, or the next try, for which c-ares doubles it
+constexpr int kTries = 2;       // so that three servers are asked within the deadline
 constexpr int kUdpSize = 1232;  // bytes that fit everywhere; longer answers come by TCP
 constexpr int kClassIn = 1, kTypeSrv = 33, kTypeNaptr = 35;
 
@@ -34,7 +34,7 @@ Resolver::~Resolver() { close(); }
 
 void Resolver::open() {
   ares_options options{};
-  options.flags = ARES_FLAG_EDNS | ARES_FLAG_STAYOPEN;
+  options.flags = ARES_FLAG_EDNS;
   options.ednspsz = kUdpSize;
   options.timeout = kTryMs;
   options.tries = kTries;
@@ -116,9 +116,9 @@ void Resolver::on_host(void* argument, int status, int, ares_addrinfo* found) {
 void Resolver::on_records(void* argument, int status, int, unsigned char* message, int size) {
   Query& query = *static_cast<Query*>(argument);
   Resolver& self = query.resolver;
-  Answer answer{.status = status == ARES_SUCCESS    ? Status::Found
-                          : is_missing(status) ? Status::Missing
-                                               : Status::Failed};
+  Answer answer{.status = status == ARES_SUCCESS ? Status::Found
+                          : is_missing(status)   ? Status::Missing
+                                                 : Status::Failed};
   auto* begin = reinterpret_cast<const std::byte*>(message);
   if (message && answer.status != Status::Failed) answer.message.assign(begin, begin + size);
   if (answer.status == Status::Failed) answer.error = ares_strerror(status);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The servers of one of a segment's services: their addresses, in the order in which a client is to try them, and what is
-// known of their health.
+// The servers of one of a segment's services: their addresses, in the order in which a client is to try them, and what
+// is known of their health.
 
 #include <string>
 #include <unordered_map>
@@ -49,8 +49,8 @@ class Backends {
   Worker& worker_;
   const ServiceConfig& config_;
   Balance balance_;
-  std::vector<Directory::Id> ids_;     // of the servers
-  std::vector<TargetChoice> choices_;  // of the servers
+  std::vector<Directory::Id> ids_;                  // of the servers
+  std::vector<TargetChoice> choices_;               // of the servers
   std::unordered_map<std::string, Health> health_;  // by address; of those that failed
 };
 

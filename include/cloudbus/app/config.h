@@ -69,8 +69,8 @@ struct Config {
   std::string pid_file;  // empty: none
   Duration drain_timeout = std::chrono::seconds(30);
   std::uint64_t memory = std::uint64_t{512} << 20;  // bytes of buffers in the process
-  std::string nameservers;             // "10.0.0.2:53,[::1]:5353"; empty: the system's
-  std::string urn_zone = "urn.arpa";  // below which the rules of URNs are
+  std::string nameservers;                          // "10.0.0.2:53,[::1]:5353"; empty: the system's
+  std::string urn_zone = "urn.arpa";                // below which the rules of URNs are
   std::vector<ServiceConfig> services;
 };
 

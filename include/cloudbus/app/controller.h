@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What a controller does: knows the addresses of its servers, keeps links to them open, and gives each client a stream on
-// one of them, or several.
+// What a controller does: knows the addresses of its servers, keeps links to them open, and gives each client a stream
+// on one of them, or several.
 
 #include <deque>
 #include <map>

@@ -40,7 +40,7 @@ class Segment final : public RoleLogic {
   Worker& worker_;
   std::unordered_map<std::string_view, Backends> services_;
   std::deque<PeerId> dial_peers_;  // those with streams that wait to be dialled
-  std::vector<OwnerId> nameless_;   // streams that wait for the addresses of their server
+  std::vector<OwnerId> nameless_;  // streams that wait for the addresses of their server
   Timers::Key pause_key_;
   Time pause_until_{}, pause_armed_ = Time::max();
   std::size_t peers_ = 0;

@@ -96,8 +96,8 @@ class Fanout {
   void on_accepted(LegId id);
   // The stream is gone, or could not be opened.
   void on_failed(LegId id, StreamCode code);
-  // Instead of on_failed(), where the same server can be had elsewhere: true when nothing was delivered, and the leg waits
-  // for another stream.
+  // Instead of on_failed(), where the same server can be had elsewhere: true when nothing was delivered, and the leg
+  // waits for another stream.
   bool begin_again(LegId id, StreamCode code);
   // The server's FIN, behind all of its bytes.
   void on_finished(LegId id);

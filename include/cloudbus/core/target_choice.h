@@ -14,8 +14,8 @@ namespace cloudbus {
 
 class TargetChoice {
  public:
-  // `record_of` tells for each address of which SRV record it is. Records come in the order of RFC 2782; the addresses of
-  // one, or all where there are no records, in turn.
+  // `record_of` tells for each address of which SRV record it is. Records come in the order of RFC 2782; the addresses
+  // of one, or all where there are no records, in turn.
   std::vector<std::size_t> order(std::span<const std::uint32_t> record_of, std::span<const SrvRecord> records,
                                  const Draw& draw);
 

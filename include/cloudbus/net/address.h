@@ -25,9 +25,9 @@ class Address {
   int family() const { return any_.sa_family; }
   bool is_unix() const { return family() == AF_UNIX; }
   bool is_abstract() const;
-  int port() const;          // 0 for Unix sockets
+  int port() const;                   // 0 for Unix sockets
   Address with_port(int port) const;  // of an IPv4 or IPv6 address
-  std::string path() const;  // of a Unix path socket; empty for all others
+  std::string path() const;           // of a Unix path socket; empty for all others
 
   // "127.0.0.1:80", "[::1]:80", "unix:/run/app.sock", "unix:@name"; an unnamed Unix peer is "unix:".
   std::string to_string() const;
@@ -65,13 +65,9 @@ struct Endpoint {
   static Endpoint of(const Address& address);
 
   // DNS knows its addresses.
-  bool is_name() const {
-    return kind == Kind::Host || kind == Kind::Srv || kind == Kind::Urn || kind == Kind::Naptr;
-  }
+  bool is_name() const { return kind == Kind::Host || kind == Kind::Srv || kind == Kind::Urn || kind == Kind::Naptr; }
   bool is_builtin() const { return kind == Kind::BuiltinEcho || kind == Kind::BuiltinDiscard; }
-  bool is_port_zero() const {
-    return (kind == Kind::Tcp && address.port() == 0) || (kind == Kind::Host && port == 0);
-  }
+  bool is_port_zero() const { return (kind == Kind::Tcp && address.port() == 0) || (kind == Kind::Host && port == 0); }
   // The canonical URL: "tcp://127.0.0.1:80", "tcp://orders.example:80", "unix:///run/app.sock", "unix:@name",
   // "builtin:echo", "srv:_orders._tcp.example", "urn:bus:orders", "naptr:orders.example".
   std::string to_string() const;

@@ -3,8 +3,8 @@
 
 // Connects to the first of several addresses that can be connected to: RFC 8305, section 5.
 //
-// The next address is tried when the one before has failed; while it is silent, after 250 ms if it is of another family,
-// else after its share of the time. Those that were begun go on.
+// The next address is tried when the one before has failed; while it is silent, after 250 ms if it is of another
+// family, else after its share of the time. Those that were begun go on.
 
 #include <cstddef>
 #include <deque>

@@ -4,8 +4,8 @@
 // Asks DNS, with c-ares on a worker's loop. Nothing here blocks, and nothing calls back: answers are taken.
 //
 // c-ares may complete a query inside the call that starts it, has no deadline for a query as a whole, and reads
-// /etc/resolv.conf only once: so answers are queued, queries have deadlines of their own, and a channel of which nothing
-// comes is made anew.
+// /etc/resolv.conf only once: so answers are queued, queries have deadlines of their own, and a channel of which
+// nothing comes is made anew.
 
 #include <ares.h>
 
@@ -33,7 +33,7 @@ class Resolver {
     std::uint64_t token = 0;
     Status status = Status::Failed;
     std::vector<Address> addresses{};  // of a Host: IPv4 and IPv6, with port 0
-    Duration ttl{};                  // the least of a Host's
+    Duration ttl{};                    // the least of a Host's
     std::vector<std::byte> message{};  // of the others, as it came; also with Missing where there is one
     std::string error{};
   };
