@@ -297,7 +297,7 @@ void ClientRelay::fill(Session& session, const Session::Turn& turn, LegId leg) {
     left -= piece.size;
     last_activity_ = worker_.now();
   }
-  session.fill_done(turn.stream, 0, fanout.unsent(leg) > 0 || (readable_ && fanout.may_read(leg) > 0));
+  session.fill_done(turn.stream, 0, fanout.unsent(leg) > 0 || (readable_ && can_read() && fanout.may_read(leg) > 0));
   if (read) after_read(*read);
   step();
 }

@@ -294,11 +294,11 @@ void Fanout::on_stopped(LegId id, StreamCode code) {
   trim();
 }
 
-// Forgets what every leg has sent. A leg that is still being opened may have to be replaced by one that starts from the
-// first byte.
+// Forgets what every leg has sent. A leg that is still being opened may have to begin again, or to be replaced, with
+// the first byte.
 void Fanout::trim() {
   wait_for_laggards();
-  if (is_opening() && kept() <= limits_.lag) return;
+  if (is_opening() && backlog_.begin() == 0 && kept() <= limits_.lag) return;
   std::uint64_t floor = backlog_.end();
   for (const Leg& leg : legs_)
     if (leg.takes) floor = std::min(floor, leg.sent);

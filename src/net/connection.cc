@@ -38,8 +38,9 @@ IoResult Connection::write(iovec* parts, int count) {
   ssize_t put = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
   if (put >= 0) return {Io::Done, static_cast<std::size_t>(put)};
   if (would_block(errno)) return {Io::Again};
+  if (is_unix_ && errno == EPIPE) return {Io::NotReading};
   error_ = errno;
-  return {is_unix_ && errno == EPIPE ? Io::NotReading : Io::Broken};
+  return {Io::Broken};
 }
 
 void Connection::finish() { ::shutdown(fd_, SHUT_WR); }

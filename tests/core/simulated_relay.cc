@@ -245,7 +245,7 @@ bool SimulatedRelay::fill(Session& session, const Session::Turn& turn, LegId leg
     left -= piece.size;
     moved += piece.size;
   }
-  session.fill_done(turn.stream, 0, fanout_.unsent(leg) > 0 || (readable_ && fanout_.may_read(leg) > 0));
+  session.fill_done(turn.stream, 0, fanout_.unsent(leg) > 0 || (readable_ && can_read() && fanout_.may_read(leg) > 0));
   if (read) after_read(*read);
   step();
   return moved > 0 || (read && *read != Io::Again);
