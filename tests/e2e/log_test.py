@@ -174,6 +174,12 @@ class Forgery(pair.Case):
         self.assertEqual(record.subject, "needle client=6.6.6.6:6 x=y")
 
 
+def listens(path):
+    """Its file is there a moment before a Unix socket listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 class Form(pair.Case):
 
     def test_text_lines_have_a_timestamp_level_and_subject(self):
@@ -249,7 +255,7 @@ class Form(pair.Case):
                 daemon = self.controller(
                     f"[Cloudbus]\nlog_level={level}\n[S]\nbind=unix://{path}\nconnect_timeout=1 s\n"
                     f"server=unix://{self.folder}/absent\n", name=level, wait=False)
-                pair.wait_for(lambda p=path: os.path.exists(p), "listening")
+                pair.wait_for(lambda p=path: listens(p), "listening")
                 with self.connect(f"unix://{path}") as client:
                     self.assertEqual(client.read_to_end().size, 0)
                 daemon.stop()
