@@ -11,7 +11,7 @@
 namespace cloudbus {
 namespace {
 
-constexpr int kTryMs = 700;     // until the next server, or the next try, for which c-ares doubles it
+constexpr int kTryMs = 1000;    // until the next server, or the next try, for which c-ares doubles it
 constexpr int kTries = 2;       // so that three servers are asked within the deadline
 constexpr int kUdpSize = 1232;  // bytes that fit everywhere; longer answers come by TCP
 constexpr int kClassIn = 1, kTypeSrv = 33, kTypeNaptr = 35;

@@ -29,7 +29,7 @@ QUESTION_NAME = b"\xc0\x0c"  # a pointer to it
 # What an answer that must not be believed says. Nobody listens there.
 POISON = "127.66.66.66"
 
-Query = collections.namedtuple("Query", "time name type transport")
+Query = collections.namedtuple("Query", "time name type transport id")
 
 
 def full(name, zone=ZONE):
@@ -236,7 +236,7 @@ class Scripted:
         """What is sent back for a query: any number of messages, now or later."""
         question = Question(data)
         with self.lock:
-            self.asked.append(Query(time.monotonic(), question.name, question.type, transport))
+            self.asked.append(Query(time.monotonic(), question.name, question.type, transport, question.id))
             for key in ((question.name, question.type), (question.name, None), (None, question.type), (None, None)):
                 if fault := self.faults.get(key):
                     return fault(question, transport, respond)

@@ -746,7 +746,7 @@ class Daemon:
         return (self.cpu() - cpu) / (time.monotonic() - start)
 
     def descriptors(self):
-        """Without those with which it asks DNS; these stay open."""
+        """Without those with which it asks DNS: they are open while it waits for an answer."""
         return len(os.listdir(f"/proc/{self.pid}/fd")) - self.resolving()
 
     def resolving(self):
