@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """balance: one of several servers for each client, at a controller and at a segment."""
 
 import collections

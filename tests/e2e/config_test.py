@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """Configuration files, flags and what the programs say about them."""
 
 import os

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """SIGTERM and SIGINT: a drain that loses no conversation, and ends in time."""
 
 import os

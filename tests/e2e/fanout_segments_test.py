@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """Segments that are down, lost or stopped, seen by a client of several servers."""
 
 import signal

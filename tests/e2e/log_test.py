@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """The log: one line for each conversation, true and unforgeable."""
 
 import contextlib

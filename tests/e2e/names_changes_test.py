@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """Servers by name: what becomes of links and clients when the answer changes, and of answers of every shape."""
 
 import threading

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """Servers by name while DNS is silent, broken or lies."""
 
 import time

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """Servers by name: what DNS is asked and when, and names that do not exist."""
 
 import time

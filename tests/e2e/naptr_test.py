@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """Servers by URN and by NAPTR records (RFC 3401 to 3404)."""
 
 import unittest

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """quorum and fanout: how many servers must have taken the client, and how many are asked."""
 
 import collections

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """Half duplex, however close the race: one source, all of its bytes, and a reset for the others."""
 
 import collections

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """Clients, links and backends over TCP with IPv4 and IPv6, Unix sockets by path and abstract ones."""
 
 import os
