@@ -282,7 +282,7 @@ TEST(Config, AllErrorsComeInOneRunInTheOrderOfTheirLines) {
 TEST(Config, AnUnknownKeyNamesTheAllowedOnesAndTheNearest) {
   string error = line_error(kSegment, "conect_timeout = 5");
   EXPECT_TRUE(contains(error, "no key \"conect_timeout\", perhaps connect_timeout is meant; allowed in")) << error;
-  EXPECT_TRUE(contains(error, "the service of a segment are bind, server, backend, mode, balance, socket_mode,"))
+  EXPECT_TRUE(contains(error, "the service of a segment are bind, server, backend, mode, balance, refresh, socket_mode,"))
       << error;
   EXPECT_TRUE(contains(line_error(kSegment, "server tcp://[::1]:2"), "\"server tcp\", perhaps server is meant"));
   EXPECT_FALSE(contains(line_error(kSegment, "colour = red"), "perhaps"));

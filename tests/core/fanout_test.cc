@@ -120,12 +120,26 @@ TEST(Fanout, WhatAReplacementWouldNeedIsKept) {
   EXPECT_EQ(a.fanout.kept(), 0u);
 }
 
-TEST(Fanout, NothingIsKeptForAReplacementThatDoesNotExist) {
+TEST(Fanout, ALegThatBeginsAgainIsSentEverything) {
+  FanoutCase a(Mode::Balance, kAll, 1);
+  a.open({0});
+  a.read(0, "first");
+  EXPECT_EQ(a.send(0), "first");
+  EXPECT_TRUE(a.fanout.begin_again(0, StreamCode::ConnectFailed));
+  EXPECT_EQ(a.fanout.leg(0).state, LegState::Waiting);
+  a.open({0});
+  EXPECT_EQ(a.send(0), "first");
+  a.fanout.on_accepted(0);
+  EXPECT_EQ(a.fanout.kept(), 0u);
+  EXPECT_FALSE(a.fanout.begin_again(0, StreamCode::ConnectFailed)) << "it was accepted";
+}
+
+TEST(Fanout, ALegWhoseLinkWasLostDoesNotBeginAgainOnceItWasSentBytes) {
   FanoutCase a(Mode::Balance, kAll, 1);
   a.open({0});
   a.read(0, "first");
   a.send(0);
-  EXPECT_EQ(a.fanout.kept(), 0u);
+  EXPECT_FALSE(a.fanout.begin_again(0, StreamCode::LinkLost));
 }
 
 TEST(Fanout, NoMoreThanTheLagLimitIsKeptForAReplacement) {

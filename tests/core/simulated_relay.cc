@@ -245,7 +245,7 @@ bool SimulatedRelay::fill(Session& session, const Session::Turn& turn, LegId leg
     left -= piece.size;
     moved += piece.size;
   }
-  session.fill_done(turn.stream, 0, fanout_.unsent(leg) > 0 || (readable_ && fanout_.may_read(leg) > 0));
+  session.fill_done(turn.stream, 0, fanout_.unsent(leg) > 0 || (readable_ && can_read() && fanout_.may_read(leg) > 0));
   if (read) after_read(*read);
   step();
   return moved > 0 || (read && *read != Io::Again);
@@ -503,9 +503,9 @@ void SimulatedRelay::on_time() {
 
 void SimulatedRelay::check() {
   if (is_closed()) return;
-  std::vector<std::uint64_t> queued(fanout_.leg_count(), 0);
-  for (auto& [leg, bytes] : delivered_) queued[leg] += bytes;
-  rules_.check(fanout_, queued, host_.now());
+  queued_.assign(fanout_.leg_count(), 0);
+  for (auto& [leg, bytes] : delivered_) queued_[leg] += bytes;
+  rules_.check(fanout_, queued_, host_.now());
   require((fanout_.answer() == Fanout::Answer::Broken) == has_told_break_, "the client was not told of the break");
   require(fanout_.answer() == Fanout::Answer::Broken || (fanout_.answer() == Fanout::Answer::Finished) == has_told_end_,
           "the client was not told of the end");

@@ -141,6 +141,7 @@ class SimulatedRelay {
   std::vector<LegStream> streams_;
   std::deque<std::pair<LegId, std::size_t>> delivered_;  // bytes given to the socket, for which credit is due
   std::deque<Piece> expected_;                           // what the socket is to get next
+  std::vector<std::uint64_t> queued_;                    // of them, by leg; kept for its memory
   ByteQueue pending_;
   Stage stage_ = Stage::Waiting;
   bool is_stepping_ = false, has_told_end_ = false, has_told_break_ = false;

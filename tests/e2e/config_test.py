@@ -98,7 +98,11 @@ a line without an equals sign
             (service + "server=unix:@two\nbackend=tcp://127.0.0.1:x\n", 5, ("port",)),
             ("[Orders]\nbind=tcp://127.0.0.1:99999\nserver=tcp://127.0.0.1:9\n", 2, ("port", "65535")),
             ("[Orders]\nbind=tcp://127.0.0.1:0\nserver=tcp://127.0.0.1:0\n", 3, ("port",)),
-            ("[Orders]\nbind=tcp://127.0.0.1:0\nserver=tcp://name.example:9\n", 3, ("name.example", "numeric")),
+            ("[Orders]\nbind=tcp://127.0.0.1:0\nserver=tcp://-_.example..:9\n", 3, ("dots",)),
+            ("[Orders]\nbind=tcp://name.example:9\nserver=tcp://127.0.0.1:9\n", 2, ("name.example", "numeric")),
+            ("[Orders]\nbind=tcp://127.0.0.1:0\nserver=srv:\n", 3, ("srv:_orders._tcp.example",)),
+            ("[Orders]\nbind=tcp://127.0.0.1:0\nserver=urn:orders\n", 3, ("urn:bus:orders",)),
+            (service + "refresh=never\n", 4, ("never", "lazy", "immediate")),
             ("[Orders]\nbind=tcp://[::1:0\nserver=tcp://127.0.0.1:9\n", 2, ("tcp://[::1]:80",)),
             ("[Orders]\nbind=tcp://::1:80\nserver=tcp://127.0.0.1:9\n", 2, ("brackets", "tcp://[::1]:80")),
             ("[Orders]\nbind=unix:relative.sock\nserver=tcp://127.0.0.1:9\n", 2, ("absolute", "unix:///run/app.sock")),
@@ -152,7 +156,7 @@ a line without an equals sign
             self.assertIn("controller", found[4])
 
     def test_keys_of_later_versions_are_not_accepted(self):
-        for key in ("refresh=lazy", "max_clients=1", "priority=0",
+        for key in ("max_clients=1", "priority=0",
                     "bandwidth=1M", "resume=30 s", "health=tcp", "tls=on", "proxy_protocol=send", "links=auto"):
             with self.subTest(key):
                 self.assertEqual(list(self.errors("controller", GOOD["controller"] + key + "\n")), [4])
