@@ -23,6 +23,7 @@ class FanoutRules {
     bool fin = false, stopped = false;             // by the server
     bool was_finished = false, was_muted = false;  // by us: FIN, STOP
     bool lost = false, dropped = false;
+    bool was_waited_for = false;  // since it has fallen behind
     StreamCode code = StreamCode::Cancelled;
     std::uint64_t sent = 0;                    // of the client's bytes
     std::uint64_t arrived = 0, delivered = 0;  // of the server's bytes: delivered to the client's socket or its queue
@@ -65,8 +66,8 @@ class FanoutRules {
   void on_delivered(LegId id, std::size_t bytes);
   void on_credited(LegId id, std::size_t bytes);
   void on_told_fin() const;
-  void on_told_break() const;
-  void on_told_stop() const;
+  void on_told_break(StreamCode code) const;
+  void on_told_stop(StreamCode code) const;
 
   // --- At every step ---
   // After Fanout::on_sent.
@@ -88,6 +89,8 @@ class FanoutRules {
   bool has_quorum() const { return count_left() >= limits_.quorum; }
   bool may_be_broken() const;
   void check_leg(const Fanout& fanout, LegId id, std::uint64_t queued) const;
+  void check_dropped(LegId id, std::uint64_t front, std::uint64_t most) const;
+  void check_kept(const Fanout& fanout);
   void check_latch(const Fanout& fanout) const;
   void check_waiting(const Fanout& fanout, Time now);
 
@@ -99,6 +102,7 @@ class FanoutRules {
   std::optional<LegId> last_delivered_;
   std::uint64_t arrivals_ = 0, read_ = 0;
   bool open_ = false, fin_ = false, deaf_ = false, abandoned_ = false, timed_out_ = false;
+  bool keeps_all_ = true;
   Time waits_since_{};
   bool waits_ = false;
   std::vector<std::uint64_t> sent_then_;  // by the legs, when the wait began

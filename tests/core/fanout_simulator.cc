@@ -117,7 +117,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
 
   void plan_scale() {
     scale_ = random_.pick<std::uint64_t>({300, 3'000, 30'000, 120'000, 400'000});
-    if (random_.chance(6)) uploads_ = 10;  // so that memory gets short
+    if (random_.chance(10)) uploads_ = 10;  // so that memory gets short
     most_chunk_ = scale_ < 30'000 ? random_.pick<std::size_t>({1, 40, 1'000, 100'000})
                                   : random_.pick<std::size_t>({1'000, 20'000, 300'000});
     if (uploads_ > 1) {
@@ -127,6 +127,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     tick_ = std::min<std::uint64_t>(most_chunk_, random_.pick<std::uint64_t>({1, 10, 100, 1'000}));
     limits_.initial_window = random_.pick<std::uint32_t>({16'384, 16'384, 20'000, 65'536, 262'144});
     restless_ = random_.chance(40);
+    eager_ = random_.chance(15);
     say("memory {}, scale {}, chunks {}, ticks {}", budget_.limit(), scale_, most_chunk_, tick_);
   }
 
@@ -153,6 +154,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     if (plan.mode == Mode::Balance) legs = 1;
     if (random_.chance(50)) plan.limits.quorum = 1 + static_cast<std::uint32_t>(random_.below(legs));
     plan.limits.lag = random_.pick<std::uint64_t>({1'000, 20'000, 64 * 1024, 64 * 1024, 256 * 1024, 16 << 20});
+    if (uploads_ > 1 && random_.chance(60)) plan.limits.lag = 16 << 20;
     plan.connect_timeout = random_.pick<Duration>({milliseconds(5), milliseconds(300), seconds(5), seconds(5)});
     talk.starts_at = random_.size(400);
     say("client {}: {}, fanout {}, quorum {}, lag {}, sends {}", index, name_of(plan.mode), plan.limits.legs,
@@ -210,6 +212,11 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     backend.waits_for_fin = random_.chance(20);
     backend.waits_for_bytes = random_.chance(40);
     if (random_.chance(30)) backend.not_before = now_ + Duration(random_.size(500'000));
+    if (eager_ && random_.chance(70)) {
+      backend.to_send = random_.size(200);
+      backend.waits_for_fin = backend.waits_for_bytes = false;
+      if (random_.chance(50)) backend.stop_after = 0;
+    }
     return made;
   }
 
@@ -963,6 +970,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
   std::uint64_t uploads_ = 1;  // how much more than a server a client sends
   std::size_t most_chunk_ = 1;
   bool restless_ = false;  // links meet their fates
+  bool eager_ = false;     // servers say little, at once, and many of them read nothing
 
   LinkId next_link_ = 1;
   std::map<LinkId, std::unique_ptr<Link>> links_;

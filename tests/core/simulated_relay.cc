@@ -245,7 +245,8 @@ bool SimulatedRelay::fill(Session& session, const Session::Turn& turn, LegId leg
     left -= piece.size;
     moved += piece.size;
   }
-  session.fill_done(turn.stream, 0, fanout_.unsent(leg) > 0 || (readable_ && fanout_.may_read(leg) > 0));
+  bool may_read = readable_ && can_read() && fanout_.may_read(leg) > 0;
+  session.fill_done(turn.stream, 0, fanout_.unsent(leg) > 0 || may_read);
   if (read) after_read(*read);
   step();
   return moved > 0 || (read && *read != Io::Again);
@@ -294,7 +295,7 @@ void SimulatedRelay::after_read(Io status) {
 
 void SimulatedRelay::stop_reading() {
   say("reads no more of the client");
-  rules_.on_told_stop();
+  rules_.on_told_stop(fanout_.code());
   has_end_code_ = cut_ = read_done_ = true;
   close_if_done();
 }
@@ -407,7 +408,7 @@ void SimulatedRelay::finish_if_drained() {
 void SimulatedRelay::break_off() {
   if (is_closed()) return;
   say("breaks off: {}", name_of(fanout_.code()));
-  rules_.on_told_break();
+  rules_.on_told_break(fanout_.code());
   has_end_code_ = true;
   if (stage_ != Stage::Open) return close_with_reset();
   reset_pending_ = read_done_ = true;
