@@ -19,6 +19,11 @@ std::string client_name(int fd, const Address& address) {
   return name + "uid:" + std::to_string(peer.uid);
 }
 
+std::string server_name(const Endpoint& endpoint) {
+  bool has_address = !endpoint.is_builtin() && !endpoint.is_name();
+  return has_address ? endpoint.address.to_string() : endpoint.to_string();
+}
+
 std::string_view hash_key(std::string_view client_name) {
   if (client_name.starts_with("unix:")) {
     std::size_t user = client_name.rfind("uid:");

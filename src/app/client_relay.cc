@@ -19,8 +19,10 @@ constexpr int kMostParts = 64;
 struct ClientRelay::Legs {
   struct Stream {
     PeerId peer = 0;
-    StreamId id = 0;         // 0 is none
-    bool is_counted = true;  // as load of its server
+    StreamId id = 0;                 // 0 is none
+    std::string address;             // of the peer
+    std::vector<std::string> tried;  // addresses that refused it
+    bool is_counted = true;          // as load of its server
   };
 
   Legs(Mode mode, const FanoutLimits& limits, std::vector<ServerIndex> order, SlabPool& pool, Budget& budget)
@@ -65,9 +67,10 @@ bool ClientRelay::is_waiting(LegId leg) const {
   return legs_ && stage_ != Stage::Closed && legs_->fanout.leg(leg).state == LegState::Waiting;
 }
 
-void ClientRelay::open_leg_on(LegId leg, Peer& peer) {
+void ClientRelay::open_leg_on(LegId leg, Peer& peer, std::string address) {
   Legs::Stream& stream = legs_->streams[leg];
   stream.peer = peer.id();
+  stream.address = std::move(address);
   stream.id = peer.session().open({conversation_, 0, service_.service, client_.substr(0, 255)}, leg_owner(id_, leg));
   worker_.touch(peer);
   log_step("opens a leg");
@@ -75,13 +78,35 @@ void ClientRelay::open_leg_on(LegId leg, Peer& peer) {
   step();
 }
 
-void ClientRelay::leg_unreachable(LegId leg) { on_reset(leg, StreamCode::ConnectFailed); }
+void ClientRelay::leg_unreachable(LegId leg) {
+  leave_server(leg);
+  legs_->fanout.on_failed(leg, StreamCode::ConnectFailed);
+  step();
+}
+
+std::span<const std::string> ClientRelay::tried(LegId leg) const { return legs_->streams[leg].tried; }
+
+// The stream was refused, and nothing of it was delivered: another address of the same server may have it.
+bool ClientRelay::try_elsewhere(LegId leg, StreamCode code) {
+  Legs::Stream& stream = legs_->streams[leg];
+  Fanout& fanout = legs_->fanout;
+  ServerIndex server = fanout.leg(leg).server;
+  if (fanout.leg(leg).state != LegState::Opening) return false;
+  controller_.on_refused(stream.peer, code);
+  stream.tried.push_back(stream.address);
+  if (!controller_.has_other_address(*this, leg, server) || !fanout.begin_again(leg, code)) return false;
+  stream.id = 0;
+  controller_.open_leg(*this, leg, server);
+  step();
+  return true;
+}
 
 void ClientRelay::on_accepted(LegId leg) {
   if (!legs_) {
     if (stage_ == Stage::Opening) opened();
     return;
   }
+  controller_.on_served(legs_->streams[leg].peer);
   legs_->fanout.on_accepted(leg);
   step();
 }
@@ -129,7 +154,7 @@ void ClientRelay::run(const Fanout::Command& command) {
     case Kind::Reset:
       if (command.code == StreamCode::Lagging)
         log_line(LogLevel::Warning, service_.name, "the server lags behind the others and is left out",
-                 {{"server", name_of_server(leg.server)},
+                 {{"server", server_of(command.leg)},
                   {"behind", legs_->fanout.front() - leg.sent},
                   {"id", to_string(conversation_)}});
       if (session) session->reset(stream, command.code);
@@ -171,6 +196,7 @@ void ClientRelay::on_stopped(LegId leg, StreamCode code) {
 
 void ClientRelay::on_reset(LegId leg, StreamCode code) {
   if (!legs_) return Relay::on_reset(leg, code);
+  if (try_elsewhere(leg, code)) return;
   legs_->streams[leg].id = 0;
   leave_server(leg);
   legs_->fanout.on_failed(leg, code);
@@ -183,6 +209,7 @@ void ClientRelay::on_data(LegId leg, iovec* parts, int count, std::size_t size, 
   if (!legs_) return Relay::on_data(leg, parts, count, size, part);
   if (stage_ == Stage::Closed) return;
   Fanout& fanout = legs_->fanout;
+  legs_->is_stepping = true;  // what a write causes waits until all is delivered
   auto [deliver, hold] = fanout.on_data(leg, size, part);
   run_commands();
   // Every one of the parts lies in one frame: the bytes are cut between two of them.
@@ -201,6 +228,7 @@ void ClientRelay::on_data(LegId leg, iovec* parts, int count, std::size_t size, 
   }
   if (std::size_t rest = size - deliver - hold; rest > 0)
     if (Session* session = session_of(leg)) session->consumed(legs_->streams[leg].id, rest, worker_.now());
+  legs_->is_stepping = false;
   step();
 }
 
@@ -338,16 +366,23 @@ void ClientRelay::on_first_bytes(Bytes bytes) const {
 
 std::string_view ClientRelay::mode_word() const { return name_of(service_.mode); }
 
-std::string ClientRelay::name_of_server(ServerIndex server) const {
-  return service_.servers[server].endpoint.address.to_string();
+// The address that the leg was opened at, or what the configuration says.
+std::string ClientRelay::server_of(LegId leg) const {
+  const std::string& address = legs_->streams[leg].address;
+  return address.empty() ? server_name(service_.servers[legs_->fanout.leg(leg).server].endpoint) : address;
 }
 
 std::string ClientRelay::server_text() const {
-  if (service_.mode == Mode::OneToOne) return name_of_server(0);
-  if (!legs_) return "-";
+  if (!legs_ && service_.mode != Mode::OneToOne) return "-";
+  if (!legs_) {
+    const Endpoint& server = service_.servers.front().endpoint;
+    Peer* peer = server.is_name() ? worker_.find_peer(peer_) : nullptr;
+    return peer ? peer->address() : server_name(server);
+  }
   const Fanout& fanout = legs_->fanout;
-  if (fanout.winner()) return name_of_server(fanout.leg(*fanout.winner()).server);
-  return service_.mode == Mode::Balance ? name_of_server(fanout.leg(fanout.leg_count() - 1).server) : "-";
+  if (fanout.winner()) return server_of(*fanout.winner());
+  bool has_one = service_.mode == Mode::Balance || service_.mode == Mode::OneToOne;
+  return has_one ? server_of(fanout.leg_count() - 1) : "-";
 }
 
 void ClientRelay::add_fields(std::vector<Field>& fields) const {
@@ -361,7 +396,7 @@ std::string ClientRelay::ends() const {
   std::string text;
   for (LegId id = 0; id < legs_->fanout.leg_count(); id++) {
     const Leg& leg = legs_->fanout.leg(id);
-    text += (text.empty() ? "" : " ") + name_of_server(leg.server) + "=";
+    text += (text.empty() ? "" : " ") + server_of(id) + "=";
     if (legs_->fanout.winner() == id)
       text += "winner";
     else if (leg.state == LegState::Failed || leg.state == LegState::Dropped)

@@ -237,6 +237,7 @@ void add_service(std::string& text, const ServiceConfig& service, Role role) {
   for (const ServerConfig& server : service.servers) add_line(text, "server", server.endpoint.to_string());
   if (service.service != service.name) add_line(text, "service", service.service);
   if (role == Role::Controller) add_line(text, "links", std::to_string(service.links));
+  add_line(text, "refresh", word_of(service.refresh));
   add_line(text, "mode", word_of(service.mode));
   if (service.servers.size() > 1) add_line(text, "balance", word_of(service.balance));
   if (fans_out(service.mode)) {
@@ -271,6 +272,8 @@ std::string to_ini(const Config& config) {
   add_line(text, "threads", std::to_string(config.threads));
   add_line(text, "memory", format_size(config.memory));
   add_line(text, "drain_timeout", format_duration(config.drain_timeout));
+  if (!config.nameservers.empty()) add_line(text, "nameservers", config.nameservers);
+  add_line(text, "urn_zone", config.urn_zone);
   add_line(text, "log_level", name_of(config.log_level));
   add_line(text, "log_format", name_of(config.log_format));
   if (!config.pid_file.empty()) add_line(text, "pid_file", config.pid_file);

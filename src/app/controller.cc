@@ -2,44 +2,36 @@
 #include "cloudbus/app/controller.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "cloudbus/app/client_name.h"
 #include "cloudbus/app/log.h"
-#include "cloudbus/net/dialer.h"
 
 namespace cloudbus {
-namespace {
-
-constexpr Duration kLongEnough = std::chrono::seconds(2);  // a link that lived so long was a good one
-
-}  // namespace
 
 Controller::Controller(Worker& worker) : worker_(worker) {
   for (const ServiceConfig& service : worker.config().services) {
     std::vector<std::string> names;
-    std::vector<Pool*> pools;
+    std::vector<Upstream*> servers;
     for (const ServerConfig& server : service.servers) {
       std::string name = server.endpoint.to_string();
-      Pool& pool = pools_.try_emplace(name, Pool{server.endpoint, {}, {}}).first->second;
-      while (pool.slots.size() < static_cast<std::size_t>(service.links)) pool.slots.emplace_back(worker.new_id());
-      pools.push_back(&pool);
+      Upstream& upstream = upstreams_[name];
+      upstream.endpoint = server.endpoint;
+      upstream.links = std::max(upstream.links, service.links);
+      upstream.is_lazy |= service.refresh == Refresh::Lazy;
+      servers.push_back(&upstream);
       names.push_back(std::move(name));
     }
-    services_.try_emplace(&service, Service{Balance(service.balance, names, worker.index()), std::move(pools)});
+    services_.try_emplace(&service, Service{Balance(service.balance, names, worker.index()), std::move(servers)});
   }
-  for (auto& [text, pool] : pools_)
-    for (Slot& slot : pool.slots) slot_by_key_[slot.key] = {&pool, &slot};
-}
-
-Controller::~Controller() {
-  for (auto& [key, place] : slot_by_key_) worker_.timers().clear(key, place.second->armed);
 }
 
 void Controller::on_start() {
-  for (auto& [text, pool] : pools_)
-    for (Slot& slot : pool.slots) dial(pool, slot);
+  for (auto& [name, upstream] : upstreams_) {
+    upstream.id = worker_.directory().watch(upstream.endpoint, upstream.is_lazy);
+    upstream_by_id_[upstream.id] = &upstream;
+    update(upstream);
+  }
 }
 
 // --- Clients -----------------------------------------------------------------------------------------------------
@@ -47,176 +39,277 @@ void Controller::on_start() {
 void Controller::on_client(const ServiceConfig& service, int fd, const Address& address) {
   auto made = std::make_unique<ClientRelay>(*this, worker_, worker_.new_id(), service, fd, address);
   auto& relay = static_cast<ClientRelay&>(worker_.add_relay(std::move(made)));
-  if (begin(relay)) return;
-  for (Pool* pool : services_.at(&service).pools) wait(*pool, {relay.id(), std::nullopt});
+  bool is_renewing = false;
+  for (Upstream* server : services_.at(&service).servers)
+    if (!server->is_lazy) is_renewing |= worker_.directory().renew(server->id);
+  if (!is_renewing && begin(relay)) return;
+  for (Upstream* server : services_.at(&service).servers) wait(*server, {relay.id(), std::nullopt});
 }
 
 // False while the links that it needs are not there.
 bool Controller::begin(ClientRelay& relay) {
   const ServiceConfig& config = relay.service();
   Service& service = services_.at(&config);
-  if (config.mode == Mode::OneToOne) {
-    Peer* peer = pick(*service.pools.front());
-    if (peer) relay.open_on(*peer);
-    return peer;
+  auto has_a_link = [this](Upstream* server) { return has_link(*server); };
+  if (std::ranges::count_if(service.servers, has_a_link) < static_cast<std::ptrdiff_t>(config.fanout.quorum))
+    return false;
+  if (config.mode == Mode::OneToOne && service.servers.front()->pools.size() == 1) {
+    relay.open_on(*service.servers.front()->pools.front()->pick());
+    return true;
   }
-  auto has_link = [this](Pool* pool) { return pick(*pool) != nullptr; };
-  if (std::ranges::count_if(service.pools, has_link) < static_cast<std::ptrdiff_t>(config.fanout.quorum)) return false;
   std::vector<ServerIndex> order;
   service.balance.order(hash_key(relay.client()), worker_.random_bits(), order);
-  std::erase_if(order, [&service](ServerIndex server) { return !service.pools[server]->is_usable(); });
+  std::erase_if(order, [&](ServerIndex server) { return !is_usable(*service.servers[server]); });
   relay.start_legs(std::move(order));
   return true;
 }
 
-void Controller::wait(Pool& pool, const Pool::Waiting& waiting) {
-  pool.waiting.push_back(waiting);
-  if (pool.waiting.size() < pool.look_at) return;
-  std::erase_if(pool.waiting, [this](const Pool::Waiting& other) { return !is_waiting(other); });
-  pool.look_at = std::max<std::size_t>(64, 2 * pool.waiting.size());
+void Controller::open_leg(ClientRelay& relay, LegId leg, ServerIndex server) {
+  Upstream& upstream = *services_.at(&relay.service()).servers[server];
+  if (Peer* peer = pick(upstream, relay.tried(leg))) return open_on(relay, leg, *peer);
+  if (!is_usable(upstream)) return relay.leg_unreachable(leg);
+  wait(upstream, {relay.id(), leg});
 }
 
-bool Controller::is_waiting(const Pool::Waiting& waiting) {
+void Controller::open_on(ClientRelay& relay, LegId leg, Peer& peer) {
+  relay.open_leg_on(leg, peer, place_by_peer_.at(peer.id()).pool->address_text());
+}
+
+bool Controller::has_other_address(const ClientRelay& relay, LegId leg, ServerIndex server) {
+  const Upstream& upstream = *services_.at(&relay.service()).servers[server];
+  return std::ranges::any_of(upstream.pools, [&](Pool* pool) {
+    return std::ranges::find(relay.tried(leg), pool->address_text()) == relay.tried(leg).end() && pool->pick();
+  });
+}
+
+// --- The choice of a link ----------------------------------------------------------------------------------------
+
+bool Controller::has_link(const Upstream& upstream) const {
+  return std::ranges::any_of(upstream.pools, [](Pool* pool) { return pool->pick() != nullptr; });
+}
+
+bool Controller::is_usable(const Upstream& upstream) const {
+  if (!worker_.directory().is_known(upstream.id)) return !worker_.directory().is_in_trouble(upstream.id);
+  return std::ranges::any_of(upstream.pools, &Pool::is_usable);
+}
+
+// Of the addresses that can be had, so that the turns of one that cannot are shared by all others. With all of them
+// out, all are tried.
+Peer* Controller::pick(Upstream& upstream, std::span<const std::string> tried) {
+  auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
+  const Targets& targets = worker_.directory().targets(upstream.id);
+  for (bool is_out_allowed : {false, true}) {
+    std::vector<Pool*> pools;
+    std::vector<std::uint32_t> record_of;
+    for (std::size_t place = 0; place < upstream.pools.size(); place++) {
+      Pool& pool = *upstream.pools[place];
+      bool is_in = is_out_allowed || pool.health.is_in(worker_.now());
+      if (!is_in || std::ranges::find(tried, pool.address_text()) != tried.end() || !pool.pick()) continue;
+      pools.push_back(&pool);
+      record_of.push_back(targets.record_of[place]);
+    }
+    if (pools.empty()) continue;
+    Pool& chosen = *pools[upstream.choice.order(record_of, targets.records, draw).front()];
+    chosen.health.begin(worker_.now());
+    return chosen.pick();
+  }
+  return nullptr;
+}
+
+void Controller::on_served(PeerId peer) {
+  auto found = place_by_peer_.find(peer);
+  if (found == place_by_peer_.end() || !found->second.pool->health.on_success()) return;
+  log_line(LogLevel::Info, "link", "serves again", {{"segment", found->second.pool->name()}});
+}
+
+void Controller::on_refused(PeerId peer, StreamCode code) {
+  auto found = place_by_peer_.find(peer);
+  if (found == place_by_peer_.end()) return;
+  Pool& pool = *found->second.pool;
+  if (!pool.health.on_failure(worker_.now())) return;
+  log_line(LogLevel::Warning, "link", "is passed over: it refused several clients in a row",
+           {{"segment", pool.name()}, {"reason", std::string(name_of(code))}, {"retry", pool.health.out_for()}});
+}
+
+// --- Waiting -----------------------------------------------------------------------------------------------------
+
+void Controller::wait(Upstream& upstream, const Waiting& waiting) {
+  upstream.waiting.push_back(waiting);
+  if (upstream.waiting.size() < upstream.look_at) return;
+  std::erase_if(upstream.waiting, [this](const Waiting& other) { return !is_waiting(other); });
+  upstream.look_at = std::max<std::size_t>(64, 2 * upstream.waiting.size());
+}
+
+bool Controller::is_waiting(const Waiting& waiting) {
   auto* relay = static_cast<ClientRelay*>(worker_.find_relay(waiting.relay));
   if (!relay) return false;
   return waiting.leg ? relay->is_waiting(*waiting.leg) : relay->is_new();
 }
 
-void Controller::open_leg(ClientRelay& relay, LegId leg, ServerIndex server) {
-  Pool& pool = *services_.at(&relay.service()).pools[server];
-  if (Peer* peer = pick(pool)) return relay.open_leg_on(leg, *peer);
-  if (!pool.is_usable()) return relay.leg_unreachable(leg);
-  wait(pool, {relay.id(), leg});
-}
-
-bool Controller::Pool::is_usable() const {
-  return std::ranges::any_of(slots, [](const Slot& slot) { return !slot.is_down; });
-}
-
-// The session with the fewest streams, of those that take one.
-Peer* Controller::pick(Pool& pool) {
-  Peer* best = nullptr;
-  for (Slot& slot : pool.slots) {
-    Peer* peer = worker_.find_peer(slot.peer);
-    if (!peer || peer->is_gone() || !peer->session().can_open()) continue;
-    if (!best || peer->session().stream_count() < best->session().stream_count()) best = peer;
-  }
-  return best;
-}
-
 // False when there is no link for it. Whoever waits no more is served.
-bool Controller::serve(Pool& pool, const Pool::Waiting& waiting) {
+bool Controller::serve(Upstream& upstream, const Waiting& waiting) {
   if (!is_waiting(waiting)) return true;
   auto& relay = static_cast<ClientRelay&>(*worker_.find_relay(waiting.relay));
   if (!waiting.leg) return begin(relay);
-  Peer* peer = pick(pool);
-  if (peer) relay.open_leg_on(*waiting.leg, *peer);
+  Peer* peer = pick(upstream, relay.tried(*waiting.leg));
+  if (peer) open_on(relay, *waiting.leg, *peer);
   return peer;
 }
 
-void Controller::serve_waiting(Pool& pool) {
-  std::deque<Pool::Waiting> left;
-  while (!pool.waiting.empty() && pick(pool)) {
-    Pool::Waiting first = pool.waiting.front();
-    pool.waiting.pop_front();
-    if (!serve(pool, first)) left.push_back(first);  // it waits for another server
+void Controller::serve_waiting(Upstream& upstream) {
+  std::deque<Waiting> left;
+  while (!upstream.waiting.empty() && has_link(upstream)) {
+    Waiting first = upstream.waiting.front();
+    upstream.waiting.pop_front();
+    if (!serve(upstream, first)) left.push_back(first);  // it waits for another server
   }
-  pool.waiting.insert(pool.waiting.begin(), left.begin(), left.end());
+  upstream.waiting.insert(upstream.waiting.begin(), left.begin(), left.end());
 }
 
-// The segment is out of reach: the legs that wait for it have others beside them, or in their place.
-void Controller::give_up_legs(Pool& pool) {
-  std::deque<Pool::Waiting> legs;
-  for (const Pool::Waiting& waiting : pool.waiting)
+// The server is out of reach: the legs that wait for it have others beside them, or in their place.
+void Controller::give_up_legs(Upstream& upstream) {
+  std::deque<Waiting> legs;
+  for (const Waiting& waiting : upstream.waiting)
     if (waiting.leg) legs.push_back(waiting);
-  std::erase_if(pool.waiting, [](const Pool::Waiting& waiting) { return waiting.leg.has_value(); });
-  for (const Pool::Waiting& waiting : legs)
+  std::erase_if(upstream.waiting, [](const Waiting& waiting) { return waiting.leg.has_value(); });
+  for (const Waiting& waiting : legs)
     if (is_waiting(waiting))
       static_cast<ClientRelay&>(*worker_.find_relay(waiting.relay)).leg_unreachable(*waiting.leg);
 }
 
+// --- Addresses ---------------------------------------------------------------------------------------------------
+
+void Controller::on_targets(Directory::Id id) {
+  auto found = upstream_by_id_.find(id);
+  if (found != upstream_by_id_.end()) update(*found->second);
+}
+
+// The addresses of a server are what the directory says: links to new ones are made, links to those that are no more
+// end with their streams.
+void Controller::update(Upstream& upstream) {
+  if (draining_) return;
+  std::vector<Pool*> before = std::move(upstream.pools);
+  upstream.pools.clear();
+  for (const Address& address : worker_.directory().targets(upstream.id).addresses)
+    upstream.pools.push_back(&use_pool(upstream, address));
+  for (Pool* pool : before)
+    if (std::ranges::find(upstream.pools, pool) == upstream.pools.end()) leave_pool(upstream, *pool);
+  serve_waiting(upstream);
+  if (!is_usable(upstream)) give_up_legs(upstream);
+}
+
+Pool& Controller::use_pool(Upstream& upstream, const Address& address) {
+  PoolEntry& entry = pools_[address.to_string()];
+  if (!entry.pool) entry.pool = std::make_unique<Pool>(worker_, address);
+  if (std::ranges::find(entry.users, &upstream) == entry.users.end()) entry.users.push_back(&upstream);
+  Pool& pool = *entry.pool;
+  while (pool.slots().size() < static_cast<std::size_t>(upstream.links)) {
+    Pool::Slot& slot = pool.add_slot();
+    place_by_key_[slot.key] = {&pool, &slot};
+    dial(pool, slot);
+  }
+  return pool;
+}
+
+void Controller::leave_pool(Upstream& upstream, Pool& pool) {
+  auto entry = pools_.find(pool.address_text());
+  std::erase(entry->second.users, &upstream);
+  if (!entry->second.users.empty()) return;
+  log_line(LogLevel::Info, "link", "is drained: its address is no more", {{"segment", pool.name()}});
+  for (Pool::Slot& slot : pool.slots()) {
+    place_by_key_.erase(slot.key);
+    place_by_peer_.erase(slot.peer);
+    Peer* peer = worker_.find_peer(slot.peer);
+    if (!peer) continue;
+    if (peer->session().is_ready())
+      peer->session().drain(worker_.now());
+    else
+      peer->close(LinkCode::NoError, "the address is no more");
+    worker_.touch(*peer);
+    leaving_.push_back(peer->id());
+  }
+  pools_.erase(entry);
+}
+
+void Controller::on_turn_end() {
+  std::erase_if(leaving_, [this](PeerId id) {
+    Peer* peer = worker_.find_peer(id);
+    if (!peer || peer->session().is_closed()) return true;
+    if (!peer->session().is_drained()) return false;
+    peer->close(LinkCode::NoError, "drained");
+    worker_.touch(*peer);
+    return true;
+  });
+}
+
 // --- Links -------------------------------------------------------------------------------------------------------
 
-void Controller::dial(Pool& pool, Slot& slot) {
+void Controller::dial(Pool& pool, Pool::Slot& slot) {
   if (draining_) return;
-  Dial dialled = cloudbus::dial(pool.endpoint.address);
-  if (dialled.fd < 0) return dial_later(pool, slot, std::strerror(dialled.error), false, 0);
-  Peer& peer = worker_.add_peer(dialled.fd, !dialled.connected, pool.endpoint.to_string(), nullptr);
-  slot.peer = peer.id();
-  slot_by_peer_[peer.id()] = {&pool, &slot};
+  if (Peer* peer = pool.dial(slot))
+    place_by_peer_[peer->id()] = {&pool, &slot};
+  else
+    on_down(pool);
 }
 
-// Returns how long it waits.
-Duration Controller::dial_again(Slot& slot) {
-  slot.peer = 0;
-  if (worker_.now() - std::exchange(slot.up_since, Time::max()) > kLongEnough) {
-    slot.backoff.reset();
-    slot.last_error.clear();
-  }
-  Duration wait = slot.backoff.next(worker_.random());
-  worker_.timers().set(slot.key, worker_.now() + wait, slot.armed);
-  return wait;
+// No link of the pool may be left.
+void Controller::on_down(Pool& pool) {
+  auto entry = pools_.find(pool.address_text());
+  for (Upstream* user : std::vector<Upstream*>(entry->second.users))
+    if (!is_usable(*user)) give_up_legs(*user);
 }
 
-void Controller::dial_later(Pool& pool, Slot& slot, const std::string& error, bool was_up, std::size_t lost_streams) {
-  if (draining_) return;
-  Duration wait = dial_again(slot);
-  slot.is_down = true;
-  if (!pool.is_usable()) give_up_legs(pool);
-  auto level = was_up || error != slot.last_error ? LogLevel::Warning : LogLevel::Debug;
-  slot.last_error = error;
-  log_line(level, "link", was_up ? "lost" : "cannot be made",
-           {{"segment", pool.endpoint.to_string()}, {"reason", error}, {"streams", lost_streams}, {"retry", wait}});
+void Controller::serve_users(Pool& pool) {
+  for (Upstream* user : pools_.at(pool.address_text()).users) serve_waiting(*user);
 }
 
 void Controller::on_timer(Timers::Key key) {
-  auto found = slot_by_key_.find(key);
-  if (found == slot_by_key_.end()) return;
+  auto found = place_by_key_.find(key);
+  if (found == place_by_key_.end()) return;
   auto [pool, slot] = found->second;
-  slot->armed = Time::max();
   dial(*pool, *slot);
 }
 
 void Controller::on_peer_ready(Peer& peer) {
-  auto [pool, slot] = slot_by_peer_.at(peer.id());
-  slot->up_since = worker_.now();
-  slot->is_down = false;
-  log_line(LogLevel::Info, "link", "up",
-           {{"segment", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
-  serve_waiting(*pool);
+  auto found = place_by_peer_.find(peer.id());
+  if (found == place_by_peer_.end()) return;  // its address went away meanwhile
+  auto [pool, slot] = found->second;
+  pool->on_ready(*slot, peer);
+  serve_users(*pool);
 }
 
 void Controller::on_room_for_streams(Peer& peer) {
-  auto found = slot_by_peer_.find(peer.id());
-  if (found != slot_by_peer_.end()) serve_waiting(*found->second.first);
+  auto found = place_by_peer_.find(peer.id());
+  if (found != place_by_peer_.end()) serve_users(*found->second.pool);
 }
 
 void Controller::on_going_away(Peer& peer) {
+  auto found = place_by_peer_.find(peer.id());
+  if (found == place_by_peer_.end()) return;
   log_line(LogLevel::Info, "link", "is draining: the segment takes no new streams", {{"segment", peer.name()}});
-  auto found = slot_by_peer_.find(peer.id());
-  if (found == slot_by_peer_.end()) return;
   auto [pool, slot] = found->second;
   if (draining_) return;
-  slot_by_peer_.erase(found);  // it lives on for its streams, and another link takes its place
-  dial_again(*slot);
+  place_by_peer_.erase(found);  // it lives on for its streams, and another link takes its place
+  pool->replace(*slot);
 }
 
 void Controller::on_peer_gone(Peer& peer) {
-  auto found = slot_by_peer_.find(peer.id());
-  if (found == slot_by_peer_.end()) {  // it was draining
+  auto found = place_by_peer_.find(peer.id());
+  if (found == place_by_peer_.end()) {  // it was draining
     log_line(LogLevel::Info, "link", "drained",
              {{"segment", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
     return;
   }
   auto [pool, slot] = found->second;
-  slot_by_peer_.erase(found);
-  dial_later(*pool, *slot, peer.reason(), peer.was_ready(), peer.lost_streams());
+  place_by_peer_.erase(found);
+  if (draining_) return;
+  pool->on_lost(*slot, peer.reason(), peer.was_ready(), peer.lost_streams());
+  on_down(*pool);
 }
 
 void Controller::on_drain() {
   draining_ = true;
-  for (auto& [text, pool] : pools_)
-    for (Slot& slot : pool.slots) worker_.timers().clear(slot.key, slot.armed);
+  for (auto& [address, entry] : pools_) entry.pool->stop();
 }
 
 }  // namespace cloudbus

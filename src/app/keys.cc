@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::array<std::string_view, 6> kLogLevels = {"trace", "debug", "info", "warning", "error", "off"};
 constexpr std::array<std::string_view, 2> kLogFormats = {"text", "json"};
+constexpr std::array<std::string_view, 2> kRefreshes = {"lazy", "immediate"};
 constexpr std::array<std::string_view, 4> kModes = {"half duplex", "full duplex", "publish", "balance"};
 constexpr std::size_t kFirstMode = static_cast<std::size_t>(Mode::HalfDuplex);  // the first word's
 constexpr std::array<std::string_view, 5> kPolicies = {"round robin", "least connections", "random", "hash", "first"};
@@ -35,6 +36,8 @@ std::string add_bind(std::vector<BindConfig>& binds, const IniEntry& entry) {
   auto [endpoint, error] = parse_endpoint(entry.value);
   if (!endpoint) return error;
   if (endpoint->is_builtin()) return endpoint->to_string() + " is no address to listen at; it is a segment's server";
+  if (endpoint->is_name())
+    return endpoint->to_string() + " is a name; allowed here is a numeric address, as in tcp://10.0.0.2:80";
   binds.push_back({*endpoint, entry.line});
   return {};
 }
@@ -110,6 +113,33 @@ std::string set_threads(int& threads, const IniEntry& entry) {
   return error.empty() ? error : error + ", or auto";
 }
 
+// Addresses with commas or spaces between, each with a port unless it is 53.
+std::string set_nameservers(std::string& nameservers, const IniEntry& entry) {
+  std::string list;
+  std::string_view rest = entry.value;
+  while (true) {
+    rest.remove_prefix(std::min(rest.find_first_not_of(", "), rest.size()));
+    if (rest.empty()) break;
+    std::string_view one = rest.substr(0, rest.find_first_of(", "));
+    rest.remove_prefix(one.size());
+    bool has_port = one.starts_with('[') ? one.find("]:") != one.npos : one.find(':') != one.npos;
+    auto [endpoint, error] = parse_endpoint("tcp://" + std::string(one) + (has_port ? "" : ":53"));
+    if (!endpoint || endpoint->kind != Endpoint::Kind::Tcp || endpoint->is_port_zero())
+      return quoted(one) +
+             " is no name server; allowed are numeric addresses with a port or without, as in "
+             "10.0.0.2, 10.0.0.3:5353, [::1]:53";
+    list += (list.empty() ? "" : ",") + endpoint->address.to_string();
+  }
+  nameservers = std::move(list);
+  return {};
+}
+
+std::string set_urn_zone(std::string& zone, const IniEntry& entry) {
+  auto [endpoint, error] = parse_endpoint("naptr:" + entry.value);
+  if (endpoint) zone = endpoint->name;
+  return endpoint ? std::string() : quoted(entry.value) + " is no name for DNS; allowed is one such as urn.arpa";
+}
+
 using Daemon = Key<Config>;
 const Daemon kDaemonKeys[] = {
     {"bind", Role::Segment, Times::Many,
@@ -136,6 +166,14 @@ const Daemon kDaemonKeys[] = {
      [](Role, Config& config, const IniEntry& entry) {
        return store(config.drain_timeout, parse_duration(entry.value, Zero::Allowed));
      }},
+    {"nameservers",
+     {},
+     Times::Once,
+     [](Role, Config& config, const IniEntry& entry) { return set_nameservers(config.nameservers, entry); }},
+    {"urn_zone",
+     {},
+     Times::Once,
+     [](Role, Config& config, const IniEntry& entry) { return set_urn_zone(config.urn_zone, entry); }},
     {"log_level",
      {},
      Times::Once,
@@ -181,6 +219,12 @@ const Service kServiceKeys[] = {
     {"lag_limit", Role::Controller, Times::Once,
      [](Role, ServiceDraft& draft, const IniEntry& entry) {
        return store(draft.service.fanout.lag, parse_size(entry.value, kLeastLag, kMostLag));
+     }},
+    {"refresh",
+     {},
+     Times::Once,
+     [](Role, ServiceDraft& draft, const IniEntry& entry) {
+       return store(draft.service.refresh, parse_word(entry.value, kRefreshes));
      }},
     {"links", Role::Controller, Times::Once,
      [](Role, ServiceDraft& draft, const IniEntry& entry) { return set_links(draft.service.links, entry); }},
@@ -267,6 +311,7 @@ std::string_view word_of(Mode mode) {
 std::string_view word_of(BalancePolicy policy) { return kPolicies[static_cast<std::size_t>(policy)]; }
 
 std::string_view name_of(LogLevel level) { return kLogLevels[static_cast<std::size_t>(level)]; }
+std::string_view word_of(Refresh refresh) { return kRefreshes[static_cast<std::size_t>(refresh)]; }
 std::string_view name_of(LogFormat format) { return kLogFormats[static_cast<std::size_t>(format)]; }
 
 std::optional<LogLevel> parse_log_level(std::string_view text) {

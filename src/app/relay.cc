@@ -16,6 +16,12 @@ constexpr int kMostParts = 64;
 constexpr Duration kResetPoll =
     std::chrono::milliseconds(5);  // first look whether what is before a reset was delivered
 constexpr Duration kResetPatience = std::chrono::seconds(30);  // for a peer that takes nothing before a reset
+constexpr Duration kLoserPatience = std::chrono::seconds(1);   // where the rest will never come
+
+Duration reset_patience(StreamCode code) {
+  bool lost = code == StreamCode::LostRace || code == StreamCode::Lagging || code == StreamCode::NoQuorum;
+  return lost ? kLoserPatience : kResetPatience;
+}
 
 }  // namespace
 
@@ -175,13 +181,13 @@ void Relay::deliver(iovec* parts, int count, std::size_t size) {
   bool direct =
       pending_.empty() && writable_ && (stage_ == Stage::Open || (stage_ == Stage::Dialing && connection_.is_open()));
   if (direct) return write_now(parts, count, size);
-  for (int i = 0; i < count; i++)
-    pending_.push({static_cast<const std::byte*>(parts[i].iov_base), parts[i].iov_len}, worker_.budget());
+  keep(parts, count, 0);
 }
 
 void Relay::write_now(iovec* parts, int count, std::size_t size) {
   IoResult result = connection_.write(parts, count);
   if (result.status == Io::Broken || result.status == Io::NotReading) {
+    if (stage_ == Stage::Dialing) return keep(parts, count, 0), on_write_failed(result.status);  // for another server
     on_write_failed(result.status);
     return give_credit(size);
   }
@@ -189,7 +195,11 @@ void Relay::write_now(iovec* parts, int count, std::size_t size) {
   after_write(result.bytes);
   if (result.bytes == size) return;
   if (stage_ == Stage::Open) writable_ = false;
-  std::size_t skip = result.bytes;
+  keep(parts, count, result.bytes);
+}
+
+// All but the first `skip` bytes wait until the socket takes them.
+void Relay::keep(const iovec* parts, int count, std::size_t skip) {
   for (int i = 0; i < count; i++) {
     std::size_t taken = std::min(skip, parts[i].iov_len);
     skip -= taken;
@@ -257,7 +267,7 @@ void Relay::finish_if_drained() {
   if (reset_pending_) return reset_if_drained();
   if (!fin_received_ || write_done_) return;
   write_done_ = true;
-  if (!read_done_ || cut_) connection_.finish();  // otherwise closing says it
+  if (!read_done_ || cut_ || !is_stream_over()) connection_.finish();  // otherwise closing says it
   close_if_done();
 }
 
@@ -349,7 +359,8 @@ Time Relay::next_deadline() const {
   if (stage_ != Stage::Open) return started_ + service_.connect_timeout;
   if (reset_pending_) {
     Duration waited = worker_.now() - last_activity_;
-    return pending_.empty() ? worker_.now() + std::max(kResetPoll, waited / 4) : last_activity_ + kResetPatience;
+    return pending_.empty() ? worker_.now() + std::max(kResetPoll, waited / 4)
+                            : last_activity_ + reset_patience(end_code_);
   }
   Time deadline = Time::max();
   if (service_.idle_timeout > Duration::zero()) deadline = last_activity_ + service_.idle_timeout;
@@ -364,7 +375,7 @@ void Relay::on_deadline(Time now) {
   armed_ = Time::max();
   if (on_own_deadline(now)) return arm();
   if (stage_ == Stage::Open && reset_pending_) {
-    if (now - last_activity_ >= kResetPatience) return close_with(end_code_);
+    if (now - last_activity_ >= reset_patience(end_code_)) return close_with(end_code_);
     return reset_if_drained();
   }
   if (now < next_deadline()) return arm();

@@ -31,11 +31,11 @@ bool is_fault_of_peer(LinkCode code) {
 }  // namespace
 
 Segment::Segment(Worker& worker) : worker_(worker), pause_key_(worker.new_id()) {
-  for (const ServiceConfig& service : worker.config().services) {
-    std::vector<std::string> names;
-    for (const ServerConfig& server : service.servers) names.push_back(server.endpoint.to_string());
-    services_.try_emplace(service.name, Service{&service, Balance(service.balance, names, worker.index())});
-  }
+  for (const ServiceConfig& service : worker.config().services) services_.try_emplace(service.name, worker, service);
+}
+
+void Segment::on_start() {
+  for (auto& [name, backends] : services_) backends.start();
 }
 
 void Segment::on_link(const ServiceConfig* service, int fd, const Address& address) {
@@ -49,13 +49,13 @@ void Segment::on_peer_ready(Peer& peer) {
   if (draining_) peer.session().drain(worker_.now());
 }
 
-Segment::Service* Segment::find_service(const Peer& peer, const std::string& name) {
+Backends* Segment::find_service(const Peer& peer, const std::string& name) {
   auto found = services_.find(peer.service() ? peer.service()->name : name);
   return found == services_.end() ? nullptr : &found->second;
 }
 
 void Segment::on_opened(Peer& peer, const Event& event) {
-  Service* service = find_service(peer, event.request->service);
+  Backends* service = find_service(peer, event.request->service);
   if (!service) {
     log_line(LogLevel::Warning, "link", "asked for a service that is not here",
              {{"code", std::string(name_of(StreamCode::UnknownService))},
@@ -66,12 +66,24 @@ void Segment::on_opened(Peer& peer, const Event& event) {
     peer.session().reset(event.stream, StreamCode::UnknownService);
     return peer.session().release();
   }
-  auto relay = std::make_unique<ServerRelay>(worker_, worker_.new_id(), *service->config, service->balance, peer,
-                                             event.stream, *event.request);
+  auto relay = std::make_unique<ServerRelay>(worker_, worker_.new_id(), *service, peer, event.stream, *event.request);
   peer.session().adopt(event.stream, relay->id());
-  if (peer.dial_queue.empty()) dial_peers_.push_back(peer.id());
-  peer.dial_queue.push_back(relay->id());
+  queue(peer, relay->id());
   worker_.add_relay(std::move(relay));
+}
+
+void Segment::queue(Peer& peer, OwnerId relay) {
+  if (peer.dial_queue.empty()) dial_peers_.push_back(peer.id());
+  peer.dial_queue.push_back(relay);
+}
+
+// Whatever was resolved: those that wait for a name try again.
+void Segment::on_targets(Directory::Id) {
+  for (OwnerId id : std::exchange(nameless_, {})) {
+    auto* relay = static_cast<ServerRelay*>(worker_.find_relay(id));
+    Peer* peer = relay ? worker_.find_peer(relay->peer()) : nullptr;
+    if (peer) queue(*peer, id);
+  }
 }
 
 // Out of descriptors: tried again when one may have come back.
@@ -114,10 +126,17 @@ void Segment::dial_some(Peer& peer) {
     peer.dial_queue.pop_front();
     if (!relay || !relay->is_waiting()) continue;  // reset in the meantime
     dials++;
-    if (relay->dial()) continue;
-    relay->wait_again();
-    peer.dial_queue.push_front(relay->id());
-    return pause_dialling();
+    switch (relay->dial()) {
+      case ServerRelay::Dialled::Begun: break;
+      case ServerRelay::Dialled::NoAddress:
+        relay->wait_again();
+        nameless_.push_back(relay->id());
+        break;
+      case ServerRelay::Dialled::NoDescriptor:
+        relay->wait_again();
+        peer.dial_queue.push_front(relay->id());
+        return pause_dialling();
+    }
   }
 }
 

@@ -20,9 +20,9 @@ constexpr Duration kDialAgain = std::chrono::milliseconds(20);  // a Unix server
 
 }  // namespace
 
-ServerRelay::ServerRelay(Worker& worker, OwnerId id, const ServiceConfig& service, Balance& balance, Peer& peer,
-                         StreamId stream, const OpenRequest& request)
-    : Relay(worker, id, service, Side::Server, request.client, request.conversation), balance_(balance) {
+ServerRelay::ServerRelay(Worker& worker, OwnerId id, Backends& backends, Peer& peer, StreamId stream,
+                         const OpenRequest& request)
+    : Relay(worker, id, backends.config(), Side::Server, request.client, request.conversation), backends_(backends) {
   peer_ = peer.id();
   stream_ = stream;
   readable_ = false;
@@ -31,53 +31,21 @@ ServerRelay::ServerRelay(Worker& worker, OwnerId id, const ServiceConfig& servic
 
 // --- Connecting --------------------------------------------------------------------------------------------------
 
-void ServerRelay::choose_server() {
-  if (is_chosen_) return;
-  is_chosen_ = true;
-  if (service_.servers.size() > 1) {
-    balance_.order(hash_key(client_), worker_.random_bits(), spares_);
-    std::ranges::reverse(spares_);
-    server_ = spares_.back();
-    spares_.pop_back();
+ServerRelay::Dialled ServerRelay::dial() {
+  if (!worker_.find_peer(peer_)) return Dialled::Begun;
+  if (backends_.is_single()) {
+    begin_dialing();
+    return dial_only();
   }
-  balance_.begin(server_);
+  if (candidates_.empty()) candidates_ = backends_.candidates(client_);
+  begin_dialing();
+  return candidates_.empty() ? Dialled::NoAddress : dial_some();
 }
 
-bool ServerRelay::dial() {
-  Peer* peer = worker_.find_peer(peer_);
-  if (!peer) return true;
-  choose_server();
-  if (stage_ == Stage::Waiting) {
-    stage_ = Stage::Dialing;
-    peer->dialing++;
-  }
-  // What is left of the time is for all servers that are left.
-  Time deadline = started_ + service_.connect_timeout;
-  auto left = static_cast<int>(spares_.size()) + 1;
-  try_until_ = left == 1 ? Time::max() : worker_.now() + (deadline - worker_.now()) / left;
-  if (server().is_builtin()) return dial_builtin();
-  Dial dialled = cloudbus::dial(server().address);
-  if (dialled.fd < 0) return dial_failed(dialled.error);
-  start_connection(dialled.fd, server().address.is_unix());
-  if (dialled.connected) on_connected();
-  write_pending();  // often it is connected by now: this spares a turn
-  if (stage_ == Stage::Dialing) arm();
-  return true;
-}
-
-bool ServerRelay::dial_builtin() {
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) return dial_failed(errno);
-  worker_.add_builtin(server().kind, ends[1]);
-  start_connection(ends[0], true);
-  on_connected();
-  write_pending();
-  return true;
-}
-
-void ServerRelay::wait_again() {
-  leave_dialing();
-  stage_ = Stage::Waiting;
+void ServerRelay::begin_dialing() {
+  if (stage_ != Stage::Waiting) return;
+  stage_ = Stage::Dialing;
+  if (Peer* peer = worker_.find_peer(peer_)) peer->dialing++;
 }
 
 void ServerRelay::leave_dialing() {
@@ -87,52 +55,126 @@ void ServerRelay::leave_dialing() {
   worker_.touch(*peer);
 }
 
-void ServerRelay::leave_server() {
-  if (is_chosen_) balance_.end(server_);
+void ServerRelay::wait_again() {
+  leave_dialing();
+  stage_ = Stage::Waiting;
+}
+
+void ServerRelay::take_server(ServerIndex server) {
+  if (std::exchange(has_server_, true)) backends_.end(server_);
+  server_ = server;
+  backends_.begin(server);
+}
+
+// The only server, at its only address.
+ServerRelay::Dialled ServerRelay::dial_only() {
+  const Endpoint& server = service_.servers.front().endpoint;
+  if (!has_server_) take_server(0);
+  if (server.is_builtin()) return dial_builtin(server.kind) ? Dialled::Begun : dial_failed(errno);
+  Dial dialled = cloudbus::dial(server.address);
+  if (dialled.fd < 0) return dial_failed(dialled.error);
+  start_connection(dialled.fd, server.address.is_unix());
+  if (dialled.connected) on_connected();
+  write_pending();  // often it is connected by now: this spares a turn
+  return Dialled::Begun;
+}
+
+bool ServerRelay::dial_builtin(Endpoint::Kind kind) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) return false;
+  worker_.add_builtin(kind, ends[1]);
+  start_connection(ends[0], true);
+  on_connected();
+  write_pending();
+  return true;
+}
+
+// Of the candidates, the first that can be connected to.
+ServerRelay::Dialled ServerRelay::dial_some() {
+  const Endpoint& first = service_.servers[candidates_.front().server].endpoint;
+  if (first.is_builtin()) {
+    take_server(candidates_.front().server);
+    return dial_builtin(first.kind) ? Dialled::Begun : dial_failed(errno);
+  }
+  std::vector<Address> addresses;
+  for (const Backends::Candidate& candidate : candidates_) {
+    if (service_.servers[candidate.server].endpoint.is_builtin()) break;
+    addresses.push_back(candidate.address);
+  }
+  take_server(candidates_.front().server);
+  connector_ = std::make_unique<Connector>(worker_.loop(), std::move(addresses), started_ + service_.connect_timeout,
+                                           static_cast<ConnectorOwner&>(*this));
+  dial_error_ = 0;
+  connector_->start();
+  return stage_ == Stage::Dialing && is_out_of_descriptors(dial_error_) ? Dialled::NoDescriptor : Dialled::Begun;
+}
+
+void ServerRelay::on_connected(std::size_t place, int fd) noexcept {
+  const Backends::Candidate chosen = candidates_[place];
+  backends_.on_connected(chosen.address);
+  if (chosen.server != server_) take_server(chosen.server);
+  address_ = chosen.address.to_string();
+  start_connection(fd, chosen.address.is_unix());
+  on_connected();
+  write_pending();
+  connector_.reset();
+}
+
+void ServerRelay::on_address_failed(std::size_t place, int error) noexcept {
+  dial_error_ = error;
+  if (is_out_of_descriptors(error)) return;
+  backends_.on_failed(candidates_[place].address, error);
+  log_failure(candidates_[place].address.to_string(), error);
+}
+
+void ServerRelay::on_all_failed(int error) noexcept {
+  if (is_out_of_descriptors(error)) {  // dial_some() sees it, or on_own_deadline()
+    connector_.reset();
+    return arm();
+  }
+  auto is_builtin = [this](const Backends::Candidate& candidate) {
+    return service_.servers[candidate.server].endpoint.is_builtin();
+  };
+  candidates_.erase(candidates_.begin(), std::ranges::find_if(candidates_, is_builtin));
+  if (candidates_.empty()) return abort(StreamCode::ConnectFailed);
+  dial_some();
 }
 
 void ServerRelay::on_connected() {
   log_step("is connected to the server");
   leave_dialing();
   opened();
-  spares_ = {};
+  candidates_ = {};
   if (Session* carrier = session()) carrier->accept(stream_);
 }
 
 void ServerRelay::on_connect_failed(int error) { dial_failed(error); }
 
-// False when it is to be tried again, by the one who called dial().
-bool ServerRelay::dial_failed(int error) {
+ServerRelay::Dialled ServerRelay::dial_failed(int error) {
+  const Endpoint& server = service_.servers[server_].endpoint;
   connection_.close();
   dial_error_ = error;
-  if (is_out_of_descriptors(error)) return false;
-  if (error == EAGAIN && server().address.is_unix()) {  // its queue is full; on_own_deadline() tries again
+  if (is_out_of_descriptors(error)) return Dialled::NoDescriptor;
+  if (error == EAGAIN && server.address.is_unix()) {  // its queue is full; on_own_deadline() tries again
     arm();
-    return true;
+    return Dialled::Begun;
   }
-  if (!try_next(std::strerror(error))) abort(StreamCode::ConnectFailed);
-  return true;
+  log_failure(server.to_string(), error);
+  abort(StreamCode::ConnectFailed);
+  return Dialled::Begun;
 }
 
-// Nothing was delivered to the server that failed: the next one can have the client. False when there is none.
-bool ServerRelay::try_next(std::string_view error) {
+void ServerRelay::log_failure(const std::string& server, int error) const {
   log_line(LogLevel::Warning, service_.name, "cannot connect to the server",
-           {{"server", server().to_string()}, {"error", std::string(error)}, {"id", to_string(conversation_)}});
-  if (spares_.empty()) return false;
-  connection_.close();
-  leave_server();
-  server_ = spares_.back();
-  spares_.pop_back();
-  balance_.begin(server_);
-  if (!dial()) arm();
-  return true;
+           {{"server", server}, {"error", std::strerror(error)}, {"id", to_string(conversation_)}});
 }
 
 // --- The end, and time -------------------------------------------------------------------------------------------
 
 void ServerRelay::on_close() {
   if (stage_ == Stage::Dialing) leave_dialing();
-  leave_server();
+  connector_.reset();
+  if (has_server_) backends_.end(server_);
   if (Session* carrier = session()) carrier->release();
 }
 
@@ -142,16 +184,15 @@ StreamCode ServerRelay::connect_timeout_code() const {
 
 Time ServerRelay::next_deadline() const {
   Time deadline = Relay::next_deadline();
-  if (stage_ != Stage::Dialing) return deadline;
-  if (!connection_.is_open()) return std::min(deadline, worker_.now() + kDialAgain);
-  return std::min(deadline, try_until_);
+  bool tries_again = stage_ == Stage::Dialing && !connection_.is_open() && !connector_ && dial_error_ != 0;
+  return tries_again ? std::min(deadline, worker_.now() + kDialAgain) : deadline;
 }
 
 bool ServerRelay::on_own_deadline(Time now) {
-  if (stage_ != Stage::Dialing || now >= started_ + service_.connect_timeout) return false;
-  if (!connection_.is_open()) return dial(), true;
-  if (now < try_until_) return false;
-  return try_next("no answer in time");
+  bool tries_again = stage_ == Stage::Dialing && !connection_.is_open() && !connector_ && dial_error_ != 0;
+  if (!tries_again || now >= started_ + service_.connect_timeout) return false;
+  dial();
+  return true;
 }
 
 // --- The log -----------------------------------------------------------------------------------------------------
@@ -159,7 +200,7 @@ bool ServerRelay::on_own_deadline(Time now) {
 std::string_view ServerRelay::mode_word() const { return name_of(service_.mode); }
 
 std::string ServerRelay::server_text() const {
-  return server().is_builtin() ? server().to_string() : server().address.to_string();
+  return address_.empty() ? server_name(service_.servers[server_].endpoint) : address_;
 }
 
 }  // namespace cloudbus

@@ -105,6 +105,7 @@ void Worker::flush_run() {
 
 void Worker::end_turn() {
   run_timers();
+  for (Directory::Id id : directory_.run()) role_->on_targets(id);
   role_->on_turn_end();
   std::vector<PeerId> touched;
   touched.swap(touched_);

@@ -106,11 +106,24 @@ void Fanout::drop_all(StreamCode code) {
     if (legs_[id].is_living()) drop(id, code);
 }
 
+// A RESET before ACCEPT promises that nothing was delivered; a lost link promises nothing.
+bool Fanout::is_undelivered(const Leg& leg, StreamCode code) const {
+  return leg.is_living() && leg.state != LegState::Open && (code != StreamCode::LinkLost || leg.sent == 0);
+}
+
+bool Fanout::begin_again(LegId id, StreamCode code) {
+  Leg& leg = legs_[id];
+  if (!is_undelivered(leg, code) || backlog_.begin() > 0) return false;
+  leg.state = LegState::Waiting;
+  leg.sent = 0;
+  leg.takes = true;
+  return true;
+}
+
 void Fanout::on_failed(LegId id, StreamCode code) {
   Leg& leg = legs_[id];
   if (!leg.is_living()) return;
-  // A RESET before ACCEPT promises that nothing was delivered; a lost link promises nothing.
-  bool is_elsewhere = leg.state != LegState::Open && (code != StreamCode::LinkLost || leg.sent == 0);
+  bool is_elsewhere = is_undelivered(leg, code);
   lose(id, LegState::Failed, code);
   if (winner_) return trim();
   if (is_elsewhere && can_begin()) begin();
@@ -285,7 +298,7 @@ void Fanout::on_stopped(LegId id, StreamCode code) {
 // first byte.
 void Fanout::trim() {
   wait_for_laggards();
-  if (is_opening() && can_begin() && kept() <= limits_.lag) return;
+  if (is_opening() && kept() <= limits_.lag) return;
   std::uint64_t floor = backlog_.end();
   for (const Leg& leg : legs_)
     if (leg.takes) floor = std::min(floor, leg.sent);

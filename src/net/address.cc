@@ -5,10 +5,13 @@
 #include <strings.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+#include "cloudbus/core/urn.h"
 
 namespace cloudbus {
 namespace {
@@ -17,7 +20,9 @@ constexpr std::size_t kUnixHeader = offsetof(sockaddr_un, sun_path);
 constexpr std::size_t kUnixName =
     sizeof(sockaddr_un::sun_path) - 1;  // a path needs its NUL; an abstract name its first
 constexpr std::string_view kAllowed =
-    "allowed are tcp://IPV4:PORT, tcp://[IPV6]:PORT, unix:///PATH, unix:@NAME, builtin:echo and builtin:discard";
+    "allowed are tcp://HOST:PORT, tcp://IPV4:PORT, tcp://[IPV6]:PORT, unix:///PATH, unix:@NAME, srv:NAME, "
+    "urn:bus:NAME, naptr:NAME, builtin:echo and builtin:discard";
+constexpr std::size_t kMostName = 253, kMostLabel = 63;  // bytes; RFC 1035, section 2.3.4
 
 EndpointResult failed(std::string error) { return {std::nullopt, std::move(error)}; }
 
@@ -36,12 +41,48 @@ std::optional<std::uint16_t> parse_port(std::string_view text) {
   return port;
 }
 
-std::string not_numeric(const std::string& host) {
-  if (host == "*") return "* is no address; for every address of this host write 0.0.0.0 or [::]";
-  if (host.find_first_not_of("0123456789.") == std::string::npos) {
-    return "\"" + host + "\" is not an IPv4 address; it has four numbers of 0 to 255, as in 10.0.0.2";
+// What is wrong with a name for DNS, or nothing.
+std::string name_error(std::string_view name) {
+  if (name.size() > kMostName) return "the name has more than " + std::to_string(kMostName) + " bytes";
+  std::size_t label = 0;
+  if (name.ends_with('.')) name.remove_suffix(1);
+  if (name.empty()) return "the name is missing";
+  for (char c : name) {
+    bool fits = std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_';
+    if (!fits && c != '.') return "a name has letters, digits, -, _ and dots";
+    if (c == '.' && label == 0) return "the name has an empty part between its dots";
+    label = c == '.' ? 0 : label + 1;
+    if (label > kMostLabel) return "a part of the name has more than " + std::to_string(kMostLabel) + " bytes";
   }
-  return "\"" + host + "\" is a host name; this version takes a numeric address, as in tcp://10.0.0.2:80";
+  return label == 0 ? "the name has an empty part between its dots" : "";
+}
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return result;
+}
+
+EndpointResult parse_host(const std::string& host, int port) {
+  if (host == "*") return failed("* is no address; for every address of this host write 0.0.0.0 or [::]");
+  if (host.find_first_not_of("0123456789.") == std::string::npos) {
+    return failed("\"" + host + "\" is not an IPv4 address; it has four numbers of 0 to 255, as in 10.0.0.2");
+  }
+  std::string error = name_error(host);
+  if (!error.empty()) return failed("\"" + host + "\": " + error + ", as in tcp://orders.example:80");
+  return {Endpoint{Endpoint::Kind::Host, {}, lower(host), port}, {}};
+}
+
+EndpointResult parse_name(Endpoint::Kind kind, std::string_view name, const char* example) {
+  std::string error = name_error(name);
+  if (!error.empty()) return failed(error + "; write " + example);
+  return {Endpoint{kind, {}, lower(name), 0}, {}};
+}
+
+EndpointResult parse_urn_endpoint(std::string_view text) {
+  auto urn = parse_urn(text);
+  if (!urn || urn->text.size() > kMostName) return failed("this is no URN; write urn:bus:orders");
+  return {Endpoint{Endpoint::Kind::Urn, {}, urn->text, 0}, {}};
 }
 
 EndpointResult parse_tcp(std::string_view text) {
@@ -68,13 +109,15 @@ EndpointResult parse_tcp(std::string_view text) {
     if (inet_pton(AF_INET6, host.c_str(), &in6.sin6_addr) != 1) {
       return failed("\"" + host + "\" is not an IPv6 address; write tcp://[::1]:80, without a zone");
     }
-    return {Endpoint{Endpoint::Kind::Tcp, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in6), sizeof in6)}, {}};
+    return {Endpoint{Endpoint::Kind::Tcp, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in6), sizeof in6), {}, 0},
+            {}};
   }
   sockaddr_in in{};
   in.sin_family = AF_INET;
   in.sin_port = htons(*port);
-  if (inet_pton(AF_INET, host.c_str(), &in.sin_addr) != 1) return failed(not_numeric(host));
-  return {Endpoint{Endpoint::Kind::Tcp, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in), sizeof in)}, {}};
+  if (inet_pton(AF_INET, host.c_str(), &in.sin_addr) != 1) return parse_host(host, *port);
+  return {Endpoint{Endpoint::Kind::Tcp, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in), sizeof in), {}, 0},
+          {}};
 }
 
 EndpointResult parse_unix(std::string_view text) {
@@ -96,7 +139,7 @@ EndpointResult parse_unix(std::string_view text) {
   std::copy(text.begin(), text.end(), un.sun_path + (abstract ? 1 : 0));
   auto kind = abstract ? Endpoint::Kind::Abstract : Endpoint::Kind::Unix;
   auto size = static_cast<socklen_t>(kUnixHeader + text.size() + 1);
-  return {Endpoint{kind, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&un), size)}, {}};
+  return {Endpoint{kind, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&un), size), {}, 0}, {}};
 }
 
 }  // namespace
@@ -116,6 +159,13 @@ bool Address::is_abstract() const { return is_unix() && size_ > kUnixHeader && u
 int Address::port() const {
   if (family() == AF_INET) return ntohs(in_.sin_port);
   return family() == AF_INET6 ? ntohs(in6_.sin6_port) : 0;
+}
+
+Address Address::with_port(int port) const {
+  Address result = *this;
+  if (family() == AF_INET) result.in_.sin_port = htons(static_cast<std::uint16_t>(port));
+  if (family() == AF_INET6) result.in6_.sin6_port = htons(static_cast<std::uint16_t>(port));
+  return result;
 }
 
 std::string_view Address::name() const {
@@ -149,6 +199,11 @@ bool Address::operator==(const Address& other) const {
   }
 }
 
+Endpoint Endpoint::of(const Address& address) {
+  auto kind = !address.is_unix() ? Kind::Tcp : address.is_abstract() ? Kind::Abstract : Kind::Unix;
+  return {kind, address, {}, 0};
+}
+
 std::string Endpoint::to_string() const {
   switch (kind) {
     case Kind::Tcp: return "tcp://" + address.to_string();
@@ -156,22 +211,30 @@ std::string Endpoint::to_string() const {
     case Kind::Abstract: return address.to_string();
     case Kind::BuiltinEcho: return "builtin:echo";
     case Kind::BuiltinDiscard: return "builtin:discard";
+    case Kind::Host: return "tcp://" + name + ":" + std::to_string(port);
+    case Kind::Srv: return "srv:" + name;
+    case Kind::Urn: return name;
+    case Kind::Naptr: return "naptr:" + name;
   }
   return {};
 }
 
 bool Endpoint::operator==(const Endpoint& other) const {
-  return kind == other.kind && (is_builtin() || address == other.address);
+  return kind == other.kind && name == other.name && port == other.port &&
+         (is_builtin() || is_name() || address == other.address);
 }
 
 EndpointResult parse_endpoint(std::string_view text) {
   if (take_prefix(text, "tcp://")) return parse_tcp(text);
   if (take_prefix(text, "unix:")) return parse_unix(text);
   if (take_prefix(text, "builtin:")) {
-    if (same_word(text, "echo")) return {Endpoint{Endpoint::Kind::BuiltinEcho, {}}, {}};
-    if (same_word(text, "discard")) return {Endpoint{Endpoint::Kind::BuiltinDiscard, {}}, {}};
+    if (same_word(text, "echo")) return {Endpoint{Endpoint::Kind::BuiltinEcho, {}, {}, 0}, {}};
+    if (same_word(text, "discard")) return {Endpoint{Endpoint::Kind::BuiltinDiscard, {}, {}, 0}, {}};
     return failed("no such builtin; allowed are builtin:echo and builtin:discard");
   }
+  if (take_prefix(text, "srv:")) return parse_name(Endpoint::Kind::Srv, text, "srv:_orders._tcp.example");
+  if (take_prefix(text, "naptr:")) return parse_name(Endpoint::Kind::Naptr, text, "naptr:orders.example");
+  if (text.size() >= 4 && same_word(text.substr(0, 4), "urn:")) return parse_urn_endpoint(text);
   return failed("this is not an address; " + std::string(kAllowed));
 }
 

@@ -38,6 +38,7 @@ IoResult Connection::write(iovec* parts, int count) {
   ssize_t put = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
   if (put >= 0) return {Io::Done, static_cast<std::size_t>(put)};
   if (would_block(errno)) return {Io::Again};
+  error_ = errno;
   return {is_unix_ && errno == EPIPE ? Io::NotReading : Io::Broken};
 }
 
@@ -48,9 +49,8 @@ void Connection::stop_reading() {
 }
 
 int Connection::take_error() {
-  int error = 0;
-  socklen_t size = sizeof error;
-  return getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
+  int error = take_socket_error(fd_);
+  return error != 0 ? error : std::exchange(error_, 0);
 }
 
 std::size_t Connection::unacknowledged() const {

@@ -84,10 +84,6 @@ void Link::write(Output& output) {
   }
 }
 
-int Link::take_error() {
-  int error = 0;
-  socklen_t size = sizeof error;
-  return getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
-}
+int Link::take_error() { return take_socket_error(fd_); }
 
 }  // namespace cloudbus

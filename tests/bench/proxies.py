@@ -102,23 +102,32 @@ class Cloudbus(Pair):
         return first_line(os.path.join(options.binaries, "controller"), "-V") + ", logging to a file"
 
     def launch(self, servers):
-        bind = f"unix://{self.folder}/link.sock" if self.options.link == "unix" else f"tcp://{HOME}:0"
-        text = f"[Cloudbus]\nbind = {bind}\n"
-        for name, address in servers.items():
-            text += f"[{name}]\nserver = tcp://{joined(address)}\n"
-        segment = self.daemon("segment", text)
-        link = self.address_of(segment, "segment")
-        host = joined((self.options.host, 0))
-        text = "".join(f"[{name}]\nbind = tcp://{host}\nserver = {link}\n" for name in servers)
-        controller = self.daemon("controller", text)
-        controller.wait_said("info link up")
-        for name in servers:
-            host, port = self.address_of(controller, name)[len("tcp://"):].rsplit(":", 1)
-            self.addresses[name] = (host.strip("[]"), int(port))
+        link = self.segment("segment", servers)
+        self.controller([link], {name: "" for name in servers})
 
-    def daemon(self, role, text):
-        path = self.write(role + ".ini", text)
-        process = self.run(role, [os.path.join(self.options.binaries, role), "-f", path])
+    def segment(self, name, servers):
+        """Starts a segment; returns where it is to be had."""
+        bind = f"unix://{self.folder}/{name}.sock" if self.options.link == "unix" else f"tcp://{HOME}:0"
+        text = f"[Cloudbus]\nbind = {bind}\n"
+        for service, address in servers.items():
+            text += f"[{service}]\nserver = tcp://{joined(address)}\n"
+        return self.address_of(self.daemon("segment", name, text), "segment")
+
+    def controller(self, links, services):
+        """Starts the controller; `services` has further keys of each."""
+        own = f"bind = tcp://{joined((self.options.host, 0))}\n" + "".join(f"server = {link}\n" for link in links)
+        text = "".join(f"[{service}]\n{own}{keys}" for service, keys in services.items())
+        controller = self.daemon("controller", "controller", text)
+        for link in links:
+            controller.wait_said(f"info link up segment={link} ")
+        for service in services:
+            host, port = self.address_of(controller, service)[len("tcp://"):].rsplit(":", 1)
+            self.addresses[service] = (host.strip("[]"), int(port))
+        return controller
+
+    def daemon(self, role, name, text):
+        path = self.write(name + ".ini", text)
+        process = self.run(name, [os.path.join(self.options.binaries, role), "-f", path])
         process.wait_said("ready")
         return process
 

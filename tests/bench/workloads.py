@@ -13,7 +13,10 @@ import time
 from processes import DEADLINE, HOME, Failure, Process, accepts, free_port, program, wait_for
 
 ANSWER = ("Cloudbus carries conversations. " * 7)[:200]
-CROWD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e", "crowd.py")
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+CROWD = os.path.join(FOLDER, "..", "e2e", "crowd.py")
+LEGS = os.path.join(FOLDER, "legs.py")
+MOST_LEGS = 3
 
 WRK_SCRIPT = """
 done = function(summary, latency, requests)
@@ -41,12 +44,13 @@ http {{
 
 
 class Servers:
-    """nginx with a small answer, iperf3, and an echo server for very many connections."""
+    """nginx with a small answer, iperf3, an echo server for very many connections, and the far ends of a fan-out."""
 
     def __init__(self, folder):
         self.folder = folder
         self.processes = []
         self.addresses = {}
+        self.legs = []  # the addresses that each leg of a fan-out has for itself
         try:
             self._start()
         except BaseException:
@@ -60,10 +64,10 @@ class Servers:
             file.write(NGINX.format(folder=self.folder, address="%s:%d" % web, answer=ANSWER))
         self._run("nginx", [program("nginx"), "-p", self.folder, "-e", "stderr", "-c", path])
         self._run("iperf3", [program("iperf3"), "-s", "-B", HOME, "-p", str(bulk[1]), "--forceflush"])
-        # It ends with its input, which is this end of the pipe.
-        echo = self._run("echo", [sys.executable, CROWD, HOME], stdin=subprocess.PIPE)
-        echo_port = wait_for(lambda: echo.check() and re.match(r"(\d+)\n", echo.said()), "the echo server's port")
-        self.addresses = {"Web": web, "Bulk": bulk, "Echo": (HOME, int(echo_port.group(1)))}
+        echo, = self._run_own("echo", CROWD, HOME)
+        ports = iter(self._run_own("legs", LEGS, HOME, str(MOST_LEGS)))
+        self.legs = [{"Sink": sink, "First": next(ports)} for sink in ports]
+        self.addresses = {"Web": web, "Bulk": bulk, "Echo": echo}
         for name in ("Web", "Echo"):
             wait_for(lambda a=self.addresses[name]: self.check() and accepts(a), "the servers")
         self.wait_bulk()
@@ -75,9 +79,19 @@ class Servers:
         """iperf3 takes one test at a time: waits until it has said so for the next one."""
         wait_for(lambda: self.check() and self.tests_begun() > after, "iperf3's server to be free")
 
+    def taken(self):
+        """What each connection to a sink has brought, in bytes, in the order of their ends."""
+        return [int(line) for line in self.processes[3].said().split("\n")[1:-1]]
+
     def _run(self, name, command, **more):
         self.processes.append(Process(name, command, self.folder, **more))
         return self.processes[-1]
+
+    def _run_own(self, name, *command):
+        """The addresses of a server of ours. It ends with its input, which is this end of the pipe."""
+        server = self._run(name, [sys.executable, *command], stdin=subprocess.PIPE)
+        ports = wait_for(lambda: server.check() and re.match(r"([\d ]+)\n", server.said()), f"the ports of {name}")
+        return [(HOME, int(port)) for port in ports.group(1).split()]
 
     def check(self):
         return all(process.check() for process in self.processes)

@@ -249,12 +249,14 @@ def connect(url, receive_buffer=None, source=None, timeout=None):
 # ---- scripted backends -----------------------------------------------------------------------------------------
 
 class Backend:
-    """A listener whose connections are each served by `serve(peer)` in a thread."""
+    """A listener whose connections are each served by `serve(peer)` in a thread; at `url`, if there is one."""
 
-    def __init__(self, serve, kind="tcp4", folder=None, name="backend", receive_buffer=None, backlog=4096):
-        family, address = socket_address(bind_text(kind, folder, name))
+    def __init__(self, serve, kind="tcp4", folder=None, name="backend", receive_buffer=None, backlog=4096, url=None):
+        family, address = socket_address(url or bind_text(kind, folder, name))
         self.serve = serve
         self.socket = socket.socket(family, socket.SOCK_STREAM)
+        if url:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.bind(address)
@@ -357,8 +359,8 @@ def hold(peer):
 class Swallowing:
     """A listener that is never accepted from and whose backlog is full: whoever dials it waits."""
 
-    def __init__(self, kind="tcp4", folder=None):
-        family, address = socket_address(bind_text(kind, folder, "swallow"))
+    def __init__(self, kind="tcp4", folder=None, url=None):
+        family, address = socket_address(url or bind_text(kind, folder, "swallow"))
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.bind(address)
         self.socket.listen(0)
@@ -744,7 +746,13 @@ class Daemon:
         return (self.cpu() - cpu) / (time.monotonic() - start)
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """Without those with which it asks DNS; these stay open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd")) - self.resolving()
+
+    def resolving(self):
+        """Its UDP sockets."""
+        mine = self.inodes()
+        return sum(line.split()[9] in mine for name in ("udp", "udp6") for line in _table(name))
 
     def inodes(self):
         found = set()
@@ -766,6 +774,17 @@ class Daemon:
         for line in _table("unix"):
             parts = line.split()
             found += len(parts) > 7 and parts[6] in mine and parts[5] == "03"
+        return found
+
+    def unread(self, url):
+        """Bytes that wait in its TCP sockets that are connected to an address."""
+        mine = self.inodes()
+        port = f"{host_and_port(url)[1]:04X}"
+        found = 0
+        for line in _table("tcp"):
+            parts = line.split()
+            if parts[9] in mine and parts[2].endswith(":" + port):
+                found += int(parts[4].split(":")[1], 16)
         return found
 
     def _base(self):
@@ -820,6 +839,10 @@ class Case(unittest.TestCase):
 
     def crowd_server(self):
         """The echo server in its own process, for its own descriptors."""
+        return self.echo_process()[0]
+
+    def echo_process(self):
+        """The same: its address, and the process."""
         path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "crowd.py")
         process = subprocess.Popen([sys.executable, path, HOME], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -828,7 +851,17 @@ class Case(unittest.TestCase):
             process.wait(DEADLINE)
             process.stdout.close()
         self.addCleanup(end)
-        return f"tcp://{HOME}:{int(process.stdout.readline())}"
+        return f"tcp://{HOME}:{int(process.stdout.readline())}", process
+
+    def redis(self, *options, name="redis"):
+        """A Redis that listens, and its address."""
+        port = free_port()
+        server = Program(["redis-server", "--port", str(port), "--bind", HOME, "--save", "", "--appendonly", "no",
+                          "--protected-mode", "no", *options], self.folder, name)
+        self.addCleanup(server.stop)
+        url = f"tcp://{HOME}:{port}"
+        server.wait_until(lambda: server.accepts(url), "listening")
+        return server, url
 
     def connect(self, url, **more):
         peer = connect(url, **more)
@@ -902,7 +935,8 @@ class Case(unittest.TestCase):
                 return
 
     def _failed_already(self):
-        return not self._outcome.success
+        found = self._outcome.result.failures + self._outcome.result.errors
+        return any(self in (test, getattr(test, "test_case", None)) for test, _ in found)
 
     def _expected(self, daemon):
         low = high = 0
@@ -957,6 +991,12 @@ class Case(unittest.TestCase):
                 raise AssertionError(f"{daemon.name} ended with {code} after SIGTERM:\n{daemon.output(100)}")
 
 
+def threads_of(text):
+    """How many workers a daemon has. Each of a controller's has links of its own."""
+    threads = [int(line.split("=")[1]) for line in text.splitlines() if line.startswith("threads=")]
+    return threads[0] if threads else 1
+
+
 class Pair:
     """A controller and a segment with one service between a client and a server."""
 
@@ -975,9 +1015,7 @@ class Pair:
         self.controller = case.controller(
             f"[Cloudbus]\n{controller_global}\n[{service}]\nbind={client_bind}\nserver={self.link_url}\n"
             f"{more}{controller}\n", name=f"controller{number}", **(controller_args or {}))
-        # Each worker has links of its own.
-        threads = [int(line.split("=")[1]) for line in controller_global.splitlines() if line.startswith("threads=")]
-        links *= threads[0] if threads else 1
+        links *= threads_of(controller_global)
         self.controller.wait_link(count=links)
         if link in ("unix", "abstract"):
             self.controller.base = self.controller.descriptors() - links
@@ -993,6 +1031,76 @@ class Pair:
     @property
     def both(self):
         return self.controller, self.segment
+
+
+class Load:
+    """Clients that come one after the other in each of some threads, until the end of the `with`.
+
+    Each gets the server's name, if it says one, and an echo. `failures` holds what went wrong, `seconds` how long each
+    took, `served` how many each server has had.
+    """
+
+    def __init__(self, url, threads=4, size=64, has_names=True):
+        self.url = url
+        self.size = size
+        self.has_names = has_names
+        self.failures = []
+        self.seconds = []
+        self.served = collections.Counter()
+        self.lock = threading.Lock()
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+
+    def visit(self):
+        """One client; the name of its server."""
+        data = random.randbytes(self.size)
+        start = time.monotonic()
+        with connect(self.url) as client:
+            client.send(data)
+            name = client.read_line().strip().decode() if self.has_names else ""
+            if client.read_exact(self.size) != data:
+                raise AssertionError("the echo differs")
+            seconds = time.monotonic() - start
+            client.finish()
+            if client.read():
+                raise AssertionError("more came than was sent")
+        with self.lock:
+            self.seconds.append(seconds)
+            self.served[name] += 1
+        return name
+
+    def _run(self):
+        while not self.stopping.is_set():
+            try:
+                self.visit()
+            except (OSError, AssertionError) as error:
+                self.failures.append(repr(error))
+
+    @property
+    def count(self):
+        return len(self.seconds)
+
+    def wait_more(self, count):
+        """Waits until so many more clients were served."""
+        end = self.count + count
+        wait_for(lambda: self.count >= end or self.failures, f"{count} more clients")
+        self.check()
+
+    def check(self):
+        if self.failures:
+            raise AssertionError(f"{len(self.failures)} clients failed, {self.count} did not: {self.failures[:3]}")
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+        if kind is None:
+            self.check()
 
 
 def percentile(values, share):

@@ -14,15 +14,9 @@ class Redis(pair.Case):
     def setUp(self):
         super().setUp()
         pair.need("redis-server", "redis-cli", "redis-benchmark")
-        port = pair.free_port()
-        self.server = pair.Program(
-            ["redis-server", "--port", str(port), "--bind", pair.HOME, "--unixsocket", f"{self.folder}/redis.sock",
-             "--save", "", "--appendonly", "no", "--protected-mode", "no", "--client-output-buffer-limit",
-             "pubsub 0 0 0"], self.folder, "redis")
-        self.addCleanup(self.server.stop)
-        self.tcp = f"tcp://{pair.HOME}:{port}"
+        self.server, self.tcp = self.redis("--unixsocket", f"{self.folder}/redis.sock",
+                                           "--client-output-buffer-limit", "pubsub 0 0 0")
         self.unix = f"unix://{self.folder}/redis.sock"
-        self.server.wait_until(lambda: self.server.accepts(self.tcp), "listening")
 
     def tearDown(self):
         self.server.stop()

@@ -5,6 +5,8 @@
 
 #include <deque>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "cloudbus/app/relay.h"
@@ -33,8 +35,10 @@ class ClientRelay final : public Relay {
   // Begins the legs: the controller is asked to open each of them.
   void start_legs(std::vector<ServerIndex> order);
   // The controller's answers, for one leg.
-  void open_leg_on(LegId leg, Peer& peer);
+  void open_leg_on(LegId leg, Peer& peer, std::string address);
   void leg_unreachable(LegId leg);
+  // The addresses that refused the leg.
+  std::span<const std::string> tried(LegId leg) const;
 
   void on_accepted(LegId leg) override;
   void on_data(LegId leg, iovec* parts, int count, std::size_t size, std::size_t part) override;
@@ -69,7 +73,8 @@ class ClientRelay final : public Relay {
   void deliver_held(LegId leg, std::size_t bytes);
   void read_for(LegId leg, std::size_t bytes);
   void leave_server(LegId leg);
-  std::string name_of_server(ServerIndex server) const;
+  bool try_elsewhere(LegId leg, StreamCode code);
+  std::string server_of(LegId leg) const;
   std::string ends() const;
 
   Controller& controller_;

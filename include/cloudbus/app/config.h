@@ -31,6 +31,11 @@ struct BindConfig {
   int line = 0;
 };
 
+enum class Refresh {
+  Lazy,       // names are renewed when their TTLs are over, in the background
+  Immediate,  // when somebody needs them
+};
+
 struct ServerConfig {
   Endpoint endpoint;
   int line = 0;
@@ -47,6 +52,7 @@ struct ServiceConfig {
   Duration idle_timeout = Duration::zero();  // 0 is none, here and below
   Duration half_close_timeout = std::chrono::minutes(5);
   int links = 1;
+  Refresh refresh = Refresh::Lazy;
   Mode mode = Mode::OneToOne;
   BalancePolicy balance = BalancePolicy::RoundRobin;
   FanoutLimits fanout;  // of the modes that have several legs
@@ -63,6 +69,8 @@ struct Config {
   std::string pid_file;  // empty: none
   Duration drain_timeout = std::chrono::seconds(30);
   std::uint64_t memory = std::uint64_t{512} << 20;  // bytes of buffers in the process
+  std::string nameservers;                          // "10.0.0.2:53,[::1]:5353"; empty: the system's
+  std::string urn_zone = "urn.arpa";                // below which the rules of URNs are
   std::vector<ServiceConfig> services;
 };
 

@@ -43,6 +43,7 @@ std::span<const Key<ServiceDraft>> service_keys();
 // What a file says for it. A file has no word for one-to-one: full duplex with one server is just that.
 std::string_view word_of(Mode mode);
 std::string_view word_of(BalancePolicy policy);
+std::string_view word_of(Refresh refresh);
 
 // The error for a key that its place does not have.
 std::string unknown_key(Role role, Place place, std::string_view key);

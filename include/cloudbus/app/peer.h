@@ -22,6 +22,8 @@ class Peer final : private LinkOwner {
 
   PeerId id() const { return id_; }
   const std::string& name() const { return name_; }
+  // The name without what kind of address it is: "10.0.0.2:9000".
+  std::string address() const { return name_.starts_with("tcp://") ? name_.substr(6) : name_; }
   const ServiceConfig* service() const { return service_; }
   Session& session() { return session_; }
   bool is_gone() const { return gone_; }

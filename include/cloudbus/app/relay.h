@@ -132,6 +132,7 @@ class Relay : private ConnectionOwner {
   void on_ready(Ready ready) noexcept override;
   void read_ended();
   void write_now(iovec* parts, int count, std::size_t size);
+  void keep(const iovec* parts, int count, std::size_t skip);
   void after_write(std::size_t bytes);
   void on_write_failed(Io status);
   void finish_if_drained();

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "cloudbus/app/backends.h"
 #include "cloudbus/app/worker.h"
-#include "cloudbus/core/balance.h"
 
 namespace cloudbus {
 
@@ -20,6 +20,8 @@ class Segment final : public RoleLogic {
   // A controller's link; owns `fd` from here on. `service` is the only one served at this bind, null for all of them.
   void on_link(const ServiceConfig* service, int fd, const Address& address);
 
+  void on_start() override;
+  void on_targets(Directory::Id id) override;
   void on_peer_ready(Peer& peer) override;
   void on_opened(Peer& peer, const Event& event) override;
   void on_peer_gone(Peer& peer) override;
@@ -29,19 +31,16 @@ class Segment final : public RoleLogic {
   bool is_drained() const override { return peers_ == 0; }
 
  private:
-  struct Service {
-    const ServiceConfig* config;
-    Balance balance;
-  };
-
-  Service* find_service(const Peer& peer, const std::string& name);
+  Backends* find_service(const Peer& peer, const std::string& name);
+  void queue(Peer& peer, OwnerId relay);
   void dial_some(Peer& peer);
   void pause_dialling();
   void close_drained();
 
   Worker& worker_;
-  std::unordered_map<std::string_view, Service> services_;
+  std::unordered_map<std::string_view, Backends> services_;
   std::deque<PeerId> dial_peers_;  // those with streams that wait to be dialled
+  std::vector<OwnerId> nameless_;  // streams that wait for the addresses of their server
   Timers::Key pause_key_;
   Time pause_until_{}, pause_armed_ = Time::max();
   std::size_t peers_ = 0;

@@ -3,26 +3,37 @@
 
 // A segment's side of a conversation: from its controller's stream to a server, which it connects to.
 
+#include <memory>
+#include <string>
 #include <vector>
 
+#include "cloudbus/app/backends.h"
 #include "cloudbus/app/relay.h"
-#include "cloudbus/core/balance.h"
+#include "cloudbus/net/connector.h"
 
 namespace cloudbus {
 
-class ServerRelay final : public Relay {
+class ServerRelay final : public Relay, private ConnectorOwner {
  public:
-  // For a stream that was opened. It waits for dial(). `balance` outlives it.
-  ServerRelay(Worker& worker, OwnerId id, const ServiceConfig& service, Balance& balance, Peer& peer, StreamId stream,
-              const OpenRequest& request);
+  // For a stream that was opened. It waits for dial(). `backends` are those of the service, and outlive it.
+  ServerRelay(Worker& worker, OwnerId id, Backends& backends, Peer& peer, StreamId stream, const OpenRequest& request);
 
-  // Starts to connect to a server. False when there is no descriptor for it: then wait_again().
-  bool dial();
+  enum class Dialled : std::uint8_t {
+    Begun,
+    NoDescriptor,  // wait_again(), until one may have come back
+    NoAddress,     // wait_again(), until more is known of the names
+  };
+  // Starts to connect to a server.
+  Dialled dial();
   void wait_again();
+  PeerId peer() const { return peer_; }
 
  private:
   void on_connected() override;
   void on_connect_failed(int error) override;
+  void on_connected(std::size_t place, int fd) noexcept override;
+  void on_address_failed(std::size_t place, int error) noexcept override;
+  void on_all_failed(int error) noexcept override;
   void on_close() override;
   StreamCode connect_timeout_code() const override;
   Time next_deadline() const override;
@@ -30,20 +41,22 @@ class ServerRelay final : public Relay {
   std::string_view mode_word() const override;
   std::string server_text() const override;
 
-  const Endpoint& server() const { return service_.servers[server_].endpoint; }
-  void choose_server();
-  bool dial_builtin();
-  bool dial_failed(int error);
-  bool try_next(std::string_view error);
+  void begin_dialing();
   void leave_dialing();
-  void leave_server();
+  void take_server(ServerIndex server);
+  Dialled dial_only();
+  Dialled dial_some();
+  bool dial_builtin(Endpoint::Kind kind);
+  Dialled dial_failed(int error);
+  void log_failure(const std::string& server, int error) const;
 
-  Balance& balance_;
-  std::vector<ServerIndex> spares_;  // the servers to be tried after this one, the next one last
+  Backends& backends_;
+  std::vector<Backends::Candidate> candidates_;  // while it is dialling, where there are several
+  std::unique_ptr<Connector> connector_;
+  std::string address_;  // of the server, where it is not the configuration's
   ServerIndex server_ = 0;
-  Time try_until_ = Time::max();  // then the next server is tried
-  int dial_error_ = 0;            // of errno, of the last try
-  bool is_chosen_ = false;        // server_ was taken, and counts as its load
+  int dial_error_ = 0;       // of errno, of the last try
+  bool has_server_ = false;  // server_ was taken, and counts as its load
 };
 
 }  // namespace cloudbus

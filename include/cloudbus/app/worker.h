@@ -13,6 +13,7 @@
 
 #include "cloudbus/app/builtin.h"
 #include "cloudbus/app/config.h"
+#include "cloudbus/app/directory.h"
 #include "cloudbus/app/peer.h"
 #include "cloudbus/app/relay.h"
 #include "cloudbus/net/loop.h"
@@ -31,6 +32,8 @@ class RoleLogic {
   virtual void on_going_away(Peer&) {}
   virtual void on_peer_gone(Peer& peer) = 0;
   virtual void on_timer(Timers::Key) {}
+  // The addresses of an endpoint may have changed.
+  virtual void on_targets(Directory::Id) {}
   // Before anything is written in this turn.
   virtual void on_turn_end() {}
   virtual void on_drain() = 0;
@@ -52,6 +55,7 @@ class Worker {
   std::size_t index() const { return index_; }
   Loop& loop() { return loop_; }
   Timers& timers() { return timers_; }
+  Directory& directory() { return directory_; }
   SlabPool& slabs() { return slabs_; }
   Budget& budget() { return budget_; }
   Hello hello() const;
@@ -120,6 +124,7 @@ class Worker {
   std::vector<std::byte> read_buffer_;
   std::mt19937_64 random_;
   std::uint64_t last_id_ = 0;
+  Directory directory_{*this};
 
   std::unordered_map<OwnerId, std::unique_ptr<Relay>> relays_;
   std::unordered_map<PeerId, std::unique_ptr<Peer>> peers_;

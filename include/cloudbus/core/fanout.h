@@ -96,6 +96,9 @@ class Fanout {
   void on_accepted(LegId id);
   // The stream is gone, or could not be opened.
   void on_failed(LegId id, StreamCode code);
+  // Instead of on_failed(), where the same server can be had elsewhere: true when nothing was delivered, and the leg
+  // waits for another stream.
+  bool begin_again(LegId id, StreamCode code);
   // The server's FIN, behind all of its bytes.
   void on_finished(LegId id);
   // The server reads no more.
@@ -167,6 +170,7 @@ class Fanout {
  private:
   bool sends() const { return open_ || limits_.quorum <= 1; }
   bool can_begin() const;
+  bool is_undelivered(const Leg& leg, StreamCode code) const;
   void begin();
   void open();
   void latch(LegId id);

@@ -25,8 +25,9 @@ class Address {
   int family() const { return any_.sa_family; }
   bool is_unix() const { return family() == AF_UNIX; }
   bool is_abstract() const;
-  int port() const;          // 0 for Unix sockets
-  std::string path() const;  // of a Unix path socket; empty for all others
+  int port() const;                   // 0 for Unix sockets
+  Address with_port(int port) const;  // of an IPv4 or IPv6 address
+  std::string path() const;           // of a Unix path socket; empty for all others
 
   // "127.0.0.1:80", "[::1]:80", "unix:/run/app.sock", "unix:@name"; an unnamed Unix peer is "unix:".
   std::string to_string() const;
@@ -45,13 +46,30 @@ class Address {
 };
 
 struct Endpoint {
-  enum class Kind { Tcp, Unix, Abstract, BuiltinEcho, BuiltinDiscard };
+  enum class Kind {
+    Tcp,
+    Unix,
+    Abstract,
+    BuiltinEcho,
+    BuiltinDiscard,
+    Host,   // `name` and `port`
+    Srv,    // the SRV records of `name`
+    Urn,    // the NAPTR rules of the URN `name`
+    Naptr,  // the NAPTR rules at `name`
+  };
   Kind kind = Kind::Tcp;
-  Address address;  // unused for builtins
+  Address address;   // unused for builtins and names
+  std::string name;  // lower case
+  int port = 0;
 
+  static Endpoint of(const Address& address);
+
+  // DNS knows its addresses.
+  bool is_name() const { return kind == Kind::Host || kind == Kind::Srv || kind == Kind::Urn || kind == Kind::Naptr; }
   bool is_builtin() const { return kind == Kind::BuiltinEcho || kind == Kind::BuiltinDiscard; }
-  bool is_port_zero() const { return kind == Kind::Tcp && address.port() == 0; }
-  // The canonical URL: "tcp://127.0.0.1:80", "unix:///run/app.sock", "unix:@name", "builtin:echo".
+  bool is_port_zero() const { return (kind == Kind::Tcp && address.port() == 0) || (kind == Kind::Host && port == 0); }
+  // The canonical URL: "tcp://127.0.0.1:80", "tcp://orders.example:80", "unix:///run/app.sock", "unix:@name",
+  // "builtin:echo", "srv:_orders._tcp.example", "urn:bus:orders", "naptr:orders.example".
   std::string to_string() const;
   bool operator==(const Endpoint& other) const;
 };

@@ -57,7 +57,7 @@ class Connection {
   // No more will be read, told to the peer where its kind of socket can be told.
   void stop_reading();
 
-  // The error that is pending on the socket, or 0; looked at while reading is paused.
+  // The error that is pending on the socket, or that of the last write, or 0; looked at while reading is paused.
   int take_error();
   // Bytes written but not yet taken by the peer's kernel.
   std::size_t unacknowledged() const;
@@ -71,6 +71,7 @@ class Connection {
 
   Watch watch_;
   int fd_ = -1;
+  int error_ = 0;  // of errno, of a write that failed
   bool is_unix_ = false;
 };
 

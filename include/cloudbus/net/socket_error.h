@@ -3,9 +3,18 @@
 
 // What an errno of a socket call means.
 
+#include <sys/socket.h>
+
 #include <cerrno>
 
 namespace cloudbus {
+
+// The error that is pending on a socket, or 0.
+inline int take_socket_error(int fd) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 ? errno : error;
+}
 
 // Nothing went wrong: the call is to be made again later.
 inline bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }

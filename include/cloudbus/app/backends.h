@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The servers of one of a segment's services: their addresses, in the order in which a client is to try them, and what
+// is known of their health.
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "cloudbus/app/config.h"
+#include "cloudbus/app/directory.h"
+#include "cloudbus/core/balance.h"
+#include "cloudbus/core/health.h"
+#include "cloudbus/core/target_choice.h"
+
+namespace cloudbus {
+
+class Worker;
+
+class Backends {
+ public:
+  Backends(Worker& worker, const ServiceConfig& config);
+  Backends(const Backends&) = delete;
+  Backends& operator=(const Backends&) = delete;
+
+  // Begins to look for the names.
+  void start();
+  const ServiceConfig& config() const { return config_; }
+
+  // A server and one of its addresses; without one it is a builtin.
+  struct Candidate {
+    ServerIndex server;
+    Address address;
+  };
+  // The only one that there is, and ever will be, if so.
+  bool is_single() const { return config_.servers.size() == 1 && !config_.servers.front().endpoint.is_name(); }
+  // All, the one to be tried first in front; none while names are not known.
+  std::vector<Candidate> candidates(std::string_view client);
+
+  void begin(ServerIndex server) { balance_.begin(server); }
+  void end(ServerIndex server) { balance_.end(server); }
+  void on_connected(const Address& address);
+  void on_failed(const Address& address, int error);
+
+ private:
+  void add_candidates(ServerIndex server, bool is_in, std::vector<Candidate>& result);
+
+  Worker& worker_;
+  const ServiceConfig& config_;
+  Balance balance_;
+  std::vector<Directory::Id> ids_;                  // of the servers
+  std::vector<TargetChoice> choices_;               // of the servers
+  std::unordered_map<std::string, Health> health_;  // by address; of those that failed
+};
+
+}  // namespace cloudbus

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Domain names as text. Two of them are the same if they are equal in their normal form.
+
+#include <string>
+#include <string_view>
+
+namespace cloudbus {
+
+// Only ASCII letters have a case (RFC 4343, section 3), whatever the locale.
+std::string lower_case(std::string_view text);
+
+// In lower case and without the dot at its end; the root is ".".
+std::string normal_name(std::string_view name);
+
+// Whether a normal name is one that a host or an SRV record may have: labels of 1 to 63 letters, digits, hyphens and
+// underscores, at most 253 bytes in all. RFC 1035, section 2.3, with the underscores of RFC 2782.
+bool is_host_name(std::string_view name);
+
+}  // namespace cloudbus

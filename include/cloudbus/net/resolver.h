@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Asks DNS, with c-ares on a worker's loop. Nothing here blocks, and nothing calls back: answers are taken.
+//
+// c-ares may complete a query inside the call that starts it, has no deadline for a query as a whole, and reads
+// /etc/resolv.conf only once: so answers are queued, queries have deadlines of their own, and a channel of which
+// nothing comes is made anew.
+
+#include <ares.h>
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "cloudbus/core/bytes.h"
+#include "cloudbus/net/address.h"
+#include "cloudbus/net/loop.h"
+
+namespace cloudbus {
+
+class Resolver {
+ public:
+  enum class Kind : unsigned char { Host, Srv, Naptr };
+  enum class Status : unsigned char {
+    Found,
+    Missing,  // there is no such name, or it has no such record
+    Failed,   // no answer, or a server that cannot answer; `error` says why
+  };
+  struct Answer {
+    std::uint64_t token = 0;
+    Status status = Status::Failed;
+    std::vector<Address> addresses{};  // of a Host: IPv4 and IPv6, with port 0
+    Duration ttl{};                    // the least of a Host's
+    std::vector<std::byte> message{};  // of the others, as it came; also with Missing where there is one
+    std::string error{};
+  };
+
+  static constexpr Duration kDeadline = std::chrono::seconds(7);  // of a query
+
+  // `servers`: "10.0.0.2:53,[::1]:5353"; empty is the system's.
+  Resolver(Loop& loop, std::string servers);
+  ~Resolver();
+  Resolver(const Resolver&) = delete;
+  Resolver& operator=(const Resolver&) = delete;
+
+  // A host is looked for in /etc/hosts too, and in the search domains; `token` comes back with the answer.
+  void ask(Kind kind, const std::string& name, std::uint64_t token);
+
+  // What was answered since the last call.
+  std::vector<Answer> take_answers() { return std::exchange(answers_, {}); }
+
+ private:
+  struct Query {
+    Resolver& resolver;
+    std::uint64_t id, token;
+    Time deadline;
+    bool is_answered = false;
+  };
+
+  void open();
+  void close();
+  void arm();
+  void on_time();
+  void answer(Query& query, Answer answer);
+  Query& add_query(std::uint64_t token);
+  static void on_socket_state(void* resolver, ares_socket_t socket, int readable, int writable);
+  static void on_socket(int fd, short what, void* resolver) noexcept;
+  static void on_timer(int fd, short what, void* resolver) noexcept;
+  static void on_host(void* query, int status, int timeouts, ares_addrinfo* found);
+  static void on_records(void* query, int status, int timeouts, unsigned char* message, int size);
+  void end(Query& query);
+
+  Loop& loop_;
+  std::string servers_;
+  ares_channel channel_ = nullptr;
+  std::string open_error_;
+  bool was_heard_ = false;  // something was answered since the last deadline that passed
+  std::uint64_t last_id_ = 0;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Query>> queries_;
+  std::unordered_map<int, std::unique_ptr<Watch>> sockets_;
+  Watch timer_;
+  std::vector<Answer> answers_;
+};
+
+}  // namespace cloudbus

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/app/backends.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cloudbus/app/client_name.h"
+#include "cloudbus/app/log.h"
+#include "cloudbus/app/worker.h"
+
+namespace cloudbus {
+namespace {
+
+std::vector<std::string> names(const ServiceConfig& config) {
+  std::vector<std::string> result;
+  for (const ServerConfig& server : config.servers) result.push_back(server.endpoint.to_string());
+  return result;
+}
+
+}  // namespace
+
+Backends::Backends(Worker& worker, const ServiceConfig& config)
+    : worker_(worker),
+      config_(config),
+      balance_(config.balance, names(config), worker.index()),
+      choices_(config.servers.size()) {}
+
+void Backends::start() {
+  bool lazily = config_.refresh == Refresh::Lazy;
+  for (const ServerConfig& server : config_.servers) ids_.push_back(worker_.directory().watch(server.endpoint, lazily));
+}
+
+std::vector<Backends::Candidate> Backends::candidates(std::string_view client) {
+  Directory& directory = worker_.directory();
+  std::vector<Candidate> result;
+  if (config_.refresh == Refresh::Immediate) {
+    bool is_asking = false;
+    for (Directory::Id id : ids_) is_asking |= directory.renew(id);
+    if (is_asking) return result;
+  }
+  std::vector<ServerIndex> order;
+  balance_.order(hash_key(client), worker_.random_bits(), order);
+  // Those that failed come last: with all of them out, all are tried.
+  for (bool is_in : {true, false})
+    for (ServerIndex server : order) add_candidates(server, is_in, result);
+  if (!health_.empty() && !result.empty())
+    if (auto first = health_.find(result.front().address.to_string()); first != health_.end())
+      first->second.begin(worker_.now());
+  return result;
+}
+
+// The addresses of a server that are in, or those that are out, in their order.
+void Backends::add_candidates(ServerIndex server, bool is_in, std::vector<Candidate>& result) {
+  const Targets& targets = worker_.directory().targets(ids_[server]);
+  std::vector<Address> addresses;
+  std::vector<std::uint32_t> record_of;
+  for (std::size_t place = 0; place < targets.addresses.size(); place++) {
+    const Address& address = targets.addresses[place];
+    auto found = health_.empty() ? health_.end() : health_.find(address.to_string());
+    if ((found == health_.end() || found->second.is_in(worker_.now())) != is_in) continue;
+    addresses.push_back(address);
+    record_of.push_back(targets.record_of[place]);
+  }
+  if (addresses.empty()) return;
+  auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
+  for (std::size_t place : choices_[server].order(record_of, targets.records, draw))
+    result.push_back({server, addresses[place]});
+}
+
+void Backends::on_connected(const Address& address) {
+  if (health_.empty()) return;
+  auto found = health_.find(address.to_string());
+  if (found == health_.end()) return;
+  if (found->second.on_success())
+    log_line(LogLevel::Info, config_.name, "the server can be connected again", {{"server", found->first}});
+  health_.erase(found);
+}
+
+void Backends::on_failed(const Address& address, int error) {
+  std::string name = address.to_string();
+  Health& health = health_[name];
+  if (!health.on_failure(worker_.now())) return;
+  log_line(LogLevel::Warning, config_.name, "the server is passed over: it failed several times in a row",
+           {{"server", name}, {"error", std::strerror(error)}, {"retry", health.out_for()}});
+}
+
+}  // namespace cloudbus

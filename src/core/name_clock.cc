@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/core/name_clock.h"
+
+#include <algorithm>
+
+namespace cloudbus {
+
+void NameClock::on_found(Duration ttl, Time now) {
+  is_asking_ = has_failed_ = false;
+  has_answer_ = true;
+  answered_at_ = now;
+  ask_at_ = now + std::clamp(ttl, kLeastTtl, kMostTtl);
+  backoff_.reset();
+}
+
+void NameClock::on_missing(Duration negative_ttl, Time now) { on_found(std::min(negative_ttl, kMostNegativeTtl), now); }
+
+void NameClock::on_failed(Time now, double random) {
+  is_asking_ = false;
+  has_failed_ = true;
+  ask_at_ = now + backoff_.next(random);
+}
+
+}  // namespace cloudbus
