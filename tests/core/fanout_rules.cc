@@ -59,7 +59,7 @@ void FanoutRules::on_arrived(LegId id, std::size_t bytes) {
 void FanoutRules::on_fin(LegId id) {
   Known& leg = legs_.at(id);
   require(leg.accepted && !leg.is_gone() && !leg.fin, "FIN of leg {} in the wrong place", id);
-  require(leg.backend && leg.backend->finished && leg.backend->sent == leg.arrived, "FIN of leg {} after {} bytes", id,
+  require(leg.reached && leg.reached->finished && leg.reached->sent == leg.arrived, "FIN of leg {} after {} bytes", id,
           leg.arrived);
   leg.fin = true;
 }
@@ -103,7 +103,9 @@ void FanoutRules::on_dropped(LegId id, StreamCode code) {
   leg.code = code;
   if (abandoned_) return;
   switch (code) {
-    case StreamCode::LostRace: return require(mode_ == Mode::HalfDuplex && open_, "a race of leg {} was lost", id);
+    case StreamCode::LostRace:
+      had_loser = true;
+      return require(mode_ == Mode::HalfDuplex && open_, "a race of leg {} was lost", id);
     case StreamCode::Lagging: was_lagging = true; return;  // check_lag() has looked
     case StreamCode::ConnectTimeout:
       return require(timed_out_ && !leg.accepted, "leg {} was accepted, and yet the time to connect is over", id);
@@ -152,7 +154,7 @@ void FanoutRules::on_delivered(LegId id, std::size_t bytes) {
   require(mode_ != Mode::HalfDuplex || winner == id, "{} bytes of leg {}, but {} has won", bytes, id, *winner);
   if (last_delivered_ && last_delivered_ != id && !deaf_) {
     const Known& last = legs_[*last_delivered_];
-    require(last.backend->is_frame_end(last.delivered), "leg {} cuts what leg {} read in one go, at {}", id,
+    require(last.reached->is_frame_end(last.delivered), "leg {} cuts what leg {} read in one go, at {}", id,
             *last_delivered_, last.delivered);
   }
   last_delivered_ = id;
@@ -284,7 +286,7 @@ void FanoutRules::check_leg(const Fanout& fanout, LegId id, std::uint64_t queued
           "{} queued",
           id, known.arrived, known.credited, held, queued);
   if (!open_ || held == 0) return;
-  require(mode_ == Mode::FullDuplex && known.delivered >= known.backend->whole_frames(known.arrived),
+  require(mode_ == Mode::FullDuplex && known.delivered >= known.reached->whole_frames(known.arrived),
           "{} bytes of leg {} are held, though they are whole", held, id);
 }
 

@@ -10,7 +10,7 @@
 
 #include "cloudbus/core/fanout.h"
 #include "cloudbus/core/time.h"
-#include "fanout_parties.h"
+#include "simulated_server.h"
 
 namespace cloudbus {
 
@@ -18,7 +18,7 @@ class FanoutRules {
  public:
   struct Known {
     ServerIndex server;
-    const Backend* backend = nullptr;  // once its segment knows the stream
+    const SimulatedServer* reached = nullptr;  // once its segment knows the stream
     bool has_stream = false, accepted = false;
     bool fin = false, stopped = false;             // by the server
     bool was_finished = false, was_muted = false;  // by us: FIN, STOP
@@ -39,13 +39,14 @@ class FanoutRules {
   const Known& leg(LegId id) const { return legs_.at(id); }
   LegId leg_count() const { return static_cast<LegId>(legs_.size()); }
   bool is_open() const { return open_; }
+  std::size_t most_legs() const { return most_legs_; }
   std::uint64_t read() const { return read_; }
   bool has_fin() const { return fin_; }
 
   // --- The legs ---
   void on_begun(LegId id, ServerIndex server);
   void on_stream(LegId id);
-  void on_backend(LegId id, const Backend& backend) { legs_.at(id).backend = &backend; }
+  void on_reached(LegId id, const SimulatedServer& its_server) { legs_.at(id).reached = &its_server; }
   void on_accepted(LegId id);
   void on_arrived(LegId id, std::size_t bytes);
   void on_fin(LegId id);
@@ -78,7 +79,8 @@ class FanoutRules {
   void check_end() const;
 
   // What happened, for those who ask whether everything does.
-  bool was_replaced = false, was_lagging = false, was_waiting = false, was_cut = false, had_no_quorum = false;
+  bool was_replaced = false, was_lagging = false, was_waiting = false, was_cut = false, had_no_quorum = false,
+       had_loser = false;
   std::optional<LegId> winner;
 
  private:
