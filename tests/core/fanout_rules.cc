@@ -59,7 +59,7 @@ void FanoutRules::on_arrived(LegId id, std::size_t bytes) {
 void FanoutRules::on_fin(LegId id) {
   Known& leg = legs_.at(id);
   require(leg.accepted && !leg.is_gone() && !leg.fin, "FIN of leg {} in the wrong place", id);
-  require(leg.backend && leg.backend->finished && leg.backend->sent == leg.arrived, "FIN of leg {} after {} bytes", id,
+  require(leg.reached && leg.reached->finished && leg.reached->sent == leg.arrived, "FIN of leg {} after {} bytes", id,
           leg.arrived);
   leg.fin = true;
 }
@@ -101,11 +101,19 @@ void FanoutRules::on_dropped(LegId id, StreamCode code) {
   require(is_alive(leg), "leg {} is reset with {}, but it is over", id, name_of(code));
   leg.dropped = true;
   leg.code = code;
+  if (abandoned_) return;
   switch (code) {
-    case StreamCode::LostRace: require(mode_ == Mode::HalfDuplex && open_, "a race of leg {} was lost", id); return;
+    case StreamCode::LostRace:
+      had_loser = true;
+      return require(mode_ == Mode::HalfDuplex && open_, "a race of leg {} was lost", id);
     case StreamCode::Lagging: was_lagging = true; return;  // check_lag() has looked
-    case StreamCode::NoQuorum: had_no_quorum = true; [[fallthrough]];
-    default: return;
+    case StreamCode::ConnectTimeout:
+      return require(timed_out_ && !leg.accepted, "leg {} was accepted, and yet the time to connect is over", id);
+    case StreamCode::NoQuorum:
+      had_no_quorum = true;
+      return require(!winner && ((timed_out_ && !open_) || !has_quorum()), "leg {} is reset, but there is a quorum",
+                     id);
+    default: require(false, "leg {} is reset with {}", id, name_of(code));
   }
 }
 
@@ -146,7 +154,7 @@ void FanoutRules::on_delivered(LegId id, std::size_t bytes) {
   require(mode_ != Mode::HalfDuplex || winner == id, "{} bytes of leg {}, but {} has won", bytes, id, *winner);
   if (last_delivered_ && last_delivered_ != id && !deaf_) {
     const Known& last = legs_[*last_delivered_];
-    require(last.backend->is_frame_end(last.delivered), "leg {} cuts what leg {} read in one go, at {}", id,
+    require(last.reached->is_frame_end(last.delivered), "leg {} cuts what leg {} read in one go, at {}", id,
             *last_delivered_, last.delivered);
   }
   last_delivered_ = id;
@@ -188,9 +196,13 @@ bool FanoutRules::may_be_broken() const {
   return is_cut;
 }
 
-void FanoutRules::on_told_break() const { require(may_be_broken(), "the client is reset without a reason"); }
+void FanoutRules::on_told_break(StreamCode code) const {
+  require(code != StreamCode::LostRace, "the client is reset for a race");
+  require(may_be_broken(), "the client is reset without a reason");
+}
 
-void FanoutRules::on_told_stop() const {
+void FanoutRules::on_told_stop(StreamCode code) const {
+  require(code != StreamCode::LostRace, "the client is stopped for a race");
   require(std::ranges::none_of(legs_, &Known::takes), "the client is told to stop, but a leg reads");
 }
 
@@ -216,13 +228,28 @@ void FanoutRules::check_lag(const Fanout& fanout, bool memory_is_short) const {
     if (leg.is_gone()) continue;
     bool is_dropped = fanout.leg(id).state == LegState::Dropped && fanout.leg(id).code == StreamCode::Lagging;
     if (is_dropped)
-      require(front > leg.sent + most, "leg {} is dropped {} bytes behind; {} are allowed", id, front - leg.sent, most);
+      check_dropped(id, front, most);
     else if (leg.takes() && fanout.leg(id).is_living())
-      require(front <= leg.sent + limits_.lag, "leg {} is {} bytes behind; {} are allowed", id, front - leg.sent,
-              limits_.lag);
+      require(front <= leg.sent + most, "leg {} is {} bytes behind; {} are allowed", id, front - leg.sent, most);
   }
   require(fanout.kept() <= limits_.lag + limits_.lag / 4, "{} bytes are kept, with a limit of {}", fanout.kept(),
           limits_.lag);
+}
+
+// Whoever is dropped was waited for before.
+void FanoutRules::check_dropped(LegId id, std::uint64_t front, std::uint64_t most) const {
+  const Known& leg = legs_[id];
+  require(front > leg.sent + most, "leg {} is dropped {} bytes behind; {} are allowed", id, front - leg.sent, most);
+  bool is_steady = limits_.lag <= kLagWhenShort;  // the limit does not shrink
+  require(leg.was_waited_for || !is_steady, "nobody waited for leg {}", id);
+}
+
+// A replacement has to be sent all from the first byte on.
+void FanoutRules::check_kept(const Fanout& fanout) {
+  bool is_opening = std::ranges::any_of(legs_, [this](const Known& leg) { return is_alive(leg) && !leg.accepted; });
+  keeps_all_ = keeps_all_ && is_opening && legs_.size() < servers_ && read_ <= limits_.lag;
+  require(!keeps_all_ || fanout.kept() == read_, "of {} bytes, only {} are kept for a replacement", read_,
+          fanout.kept());
 }
 
 void FanoutRules::check(const Fanout& fanout, const std::vector<std::uint64_t>& queued, Time now) {
@@ -233,6 +260,7 @@ void FanoutRules::check(const Fanout& fanout, const std::vector<std::uint64_t>& 
   require(winner || has_quorum() || fanout.answer() == Fanout::Answer::Broken,
           "only {} legs are left, with a quorum of {}", count_left(), limits_.quorum);
   check_latch(fanout);
+  check_kept(fanout);
   check_waiting(fanout, now);
 }
 
@@ -248,6 +276,8 @@ void FanoutRules::check_leg(const Fanout& fanout, LegId id, std::uint64_t queued
   require(leg.state == state, "leg {} is in state {} instead of {}", id, static_cast<int>(leg.state),
           static_cast<int>(state));
   require(leg.server == known.server, "leg {} has changed its server", id);
+  bool is_deaf_to = known.was_muted || known.fin || !known.accepted;
+  require(!deaf_ || is_deaf_to || known.is_gone(), "leg {} still sends to a client that reads no more", id);
   if (known.is_gone()) return require(leg.held.empty(), "leg {} is gone and holds bytes", id);
   std::uint64_t held = discards() ? 0 : known.arrived - known.delivered;
   require(leg.held.size() == held, "leg {} holds {} bytes instead of {}", id, leg.held.size(), held);
@@ -256,7 +286,7 @@ void FanoutRules::check_leg(const Fanout& fanout, LegId id, std::uint64_t queued
           "{} queued",
           id, known.arrived, known.credited, held, queued);
   if (!open_ || held == 0) return;
-  require(mode_ == Mode::FullDuplex && known.delivered >= known.backend->whole_frames(known.arrived),
+  require(mode_ == Mode::FullDuplex && known.delivered >= known.reached->whole_frames(known.arrived),
           "{} bytes of leg {} are held, though they are whole", held, id);
 }
 
@@ -272,6 +302,8 @@ void FanoutRules::check_latch(const Fanout& fanout) const {
 // A leg that does not move holds up the others for a moment only.
 void FanoutRules::check_waiting(const Fanout& fanout, Time now) {
   bool waited = std::exchange(waits_, fanout.next_deadline() != Time::max());
+  std::uint64_t near = std::min(limits_.lag, 2 * kLagWhenShort) / 4;
+  for (Known& leg : legs_) leg.was_waited_for = waits_ || (leg.was_waited_for && fanout.front() > leg.sent + near);
   if (!waits_) return;
   was_waiting = true;
   require(fanout.next_deadline() <= now + kPatience, "the others wait for longer than 0.1 s");

@@ -10,7 +10,7 @@
 
 #include "cloudbus/core/fanout.h"
 #include "cloudbus/core/time.h"
-#include "fanout_parties.h"
+#include "simulated_server.h"
 
 namespace cloudbus {
 
@@ -18,11 +18,12 @@ class FanoutRules {
  public:
   struct Known {
     ServerIndex server;
-    const Backend* backend = nullptr;  // once its segment knows the stream
+    const SimulatedServer* reached = nullptr;  // once its segment knows the stream
     bool has_stream = false, accepted = false;
     bool fin = false, stopped = false;             // by the server
     bool was_finished = false, was_muted = false;  // by us: FIN, STOP
     bool lost = false, dropped = false;
+    bool was_waited_for = false;  // since it has fallen behind
     StreamCode code = StreamCode::Cancelled;
     std::uint64_t sent = 0;                    // of the client's bytes
     std::uint64_t arrived = 0, delivered = 0;  // of the server's bytes: delivered to the client's socket or its queue
@@ -38,13 +39,14 @@ class FanoutRules {
   const Known& leg(LegId id) const { return legs_.at(id); }
   LegId leg_count() const { return static_cast<LegId>(legs_.size()); }
   bool is_open() const { return open_; }
+  std::size_t most_legs() const { return most_legs_; }
   std::uint64_t read() const { return read_; }
   bool has_fin() const { return fin_; }
 
   // --- The legs ---
   void on_begun(LegId id, ServerIndex server);
   void on_stream(LegId id);
-  void on_backend(LegId id, const Backend& backend) { legs_.at(id).backend = &backend; }
+  void on_reached(LegId id, const SimulatedServer& its_server) { legs_.at(id).reached = &its_server; }
   void on_accepted(LegId id);
   void on_arrived(LegId id, std::size_t bytes);
   void on_fin(LegId id);
@@ -65,8 +67,8 @@ class FanoutRules {
   void on_delivered(LegId id, std::size_t bytes);
   void on_credited(LegId id, std::size_t bytes);
   void on_told_fin() const;
-  void on_told_break() const;
-  void on_told_stop() const;
+  void on_told_break(StreamCode code) const;
+  void on_told_stop(StreamCode code) const;
 
   // --- At every step ---
   // After Fanout::on_sent.
@@ -77,7 +79,8 @@ class FanoutRules {
   void check_end() const;
 
   // What happened, for those who ask whether everything does.
-  bool was_replaced = false, was_lagging = false, was_waiting = false, was_cut = false, had_no_quorum = false;
+  bool was_replaced = false, was_lagging = false, was_waiting = false, was_cut = false, had_no_quorum = false,
+       had_loser = false;
   std::optional<LegId> winner;
 
  private:
@@ -88,6 +91,8 @@ class FanoutRules {
   bool has_quorum() const { return count_left() >= limits_.quorum; }
   bool may_be_broken() const;
   void check_leg(const Fanout& fanout, LegId id, std::uint64_t queued) const;
+  void check_dropped(LegId id, std::uint64_t front, std::uint64_t most) const;
+  void check_kept(const Fanout& fanout);
   void check_latch(const Fanout& fanout) const;
   void check_waiting(const Fanout& fanout, Time now);
 
@@ -99,6 +104,7 @@ class FanoutRules {
   std::optional<LegId> last_delivered_;
   std::uint64_t arrivals_ = 0, read_ = 0;
   bool open_ = false, fin_ = false, deaf_ = false, abandoned_ = false, timed_out_ = false;
+  bool keeps_all_ = true;
   Time waits_since_{};
   bool waits_ = false;
   std::vector<std::uint64_t> sent_then_;  // by the legs, when the wait began

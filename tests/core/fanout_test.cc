@@ -786,6 +786,18 @@ TEST(Fanout, AnAnswerThatWasHeldAndEndedStillLatches) {
   EXPECT_TRUE(a.fanout.is_over());
 }
 
+TEST(Fanout, ALegThatHoldsItsWholeAnswerHasNotEnded) {
+  FanoutCase a(Mode::FullDuplex, with_quorum(2), 2);
+  a.accept({0}).open({1});
+  a.answer(0, "all");
+  a.fanout.on_stopped(0, StreamCode::ServerReset);
+  a.fanout.on_finished(0);
+  EXPECT_EQ(a.fanout.leg(0).state, LegState::Open);
+  a.fanout.on_accepted(1);
+  EXPECT_EQ(a.released(), "all");
+  EXPECT_EQ(a.fanout.leg(0).state, LegState::Ended);
+}
+
 TEST(Fanout, WhatALegHeldThatFailedIsForgotten) {
   FanoutCase a(Mode::HalfDuplex, with_quorum(2), 3);
   a.accept({0}).open({1, 2});
@@ -817,11 +829,18 @@ TEST(Fanout, FewerLivingLegsThanTheQuorumEndTheConversation) {
 }
 
 TEST(Fanout, AfterTheLatchTheQuorumDoesNotMatter) {
-  FanoutCase a(Mode::HalfDuplex, with_quorum(2), 3);
-  a.accept({0, 1, 2});
+  constexpr std::uint64_t kMuch = 2 * 1024 * 1024;
+  FanoutCase a(Mode::HalfDuplex, with_quorum(2), 2);
+  a.accept({0, 1});
+  a.read(1, std::string(kMuch, 'x'));
+  a.send(1);
   a.answer(0, "x");
   EXPECT_EQ(a.fanout.answer(), Answer::Coming);
+  a.budget.hold(a.budget.limit());  // memory is short, and the winner is behind
+  a.send(0);
+  EXPECT_EQ(a.fanout.answer(), Answer::Coming);
   EXPECT_EQ(a.answer(0, "y"), "y");
+  a.budget.drop(a.budget.limit());
 }
 
 TEST(Fanout, ALegThatHasEndedCleanlyCountsForTheQuorum) {
@@ -833,6 +852,15 @@ TEST(Fanout, ALegThatHasEndedCleanlyCountsForTheQuorum) {
   EXPECT_EQ(a.answer(1, "x"), "x");
   EXPECT_EQ(a.fanout.answer(), Answer::Coming);
   a.fanout.on_finished(1);
+  EXPECT_EQ(a.fanout.answer(), Answer::Finished);
+}
+
+TEST(Fanout, ALegThatHasEndedIsLeftWhenOthersFail) {
+  FanoutCase a(Mode::FullDuplex, kAll, 2);
+  a.accept({0, 1});
+  a.fanout.finish();
+  a.fanout.on_finished(0);
+  a.fanout.on_failed(1, StreamCode::ServerReset);
   EXPECT_EQ(a.fanout.answer(), Answer::Finished);
 }
 

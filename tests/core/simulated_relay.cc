@@ -13,16 +13,15 @@ constexpr int kMostParts = 3;
 
 }  // namespace
 
-SimulatedRelay::SimulatedRelay(Host& host, std::size_t index, Client& client, const Plan& plan, SlabPool& pool,
-                               Budget& budget, Random& random)
+SimulatedRelay::SimulatedRelay(Host& host, FanoutWorld& world, SimulatedClient& client, const Plan& plan,
+                               Budget& budget)
     : host_(host),
-      index_(index),
+      world_(world),
       client_(client),
       budget_(budget),
-      random_(random),
       connect_timeout_(plan.connect_timeout),
-      started_(host.now()),
-      fanout_(plan.mode, plan.limits, plan.order, pool, budget),
+      started_(world.now),
+      fanout_(plan.mode, plan.limits, plan.order, FanoutWorld::slabs(), budget),
       rules_(plan.mode, plan.limits, plan.order.size()) {
   if (plan.limits.quorum <= 1) stage_ = Stage::Opening;
 }
@@ -36,7 +35,8 @@ std::uint64_t SimulatedRelay::buffered() const {
 // --- The legs ----------------------------------------------------------------------------------------------------
 
 void SimulatedRelay::open_leg_on(LegId leg, LinkId link, Session& session) {
-  streams_.at(leg) = {link, session.open({{}, 0, fmt::format("{} {}", index_, leg), ""}, leg_owner(owner(), leg))};
+  streams_.at(leg) = {link,
+                      session.open({{}, 0, fmt::format("{} {}", client_.index, leg), ""}, leg_owner(owner(), leg))};
   rules_.on_stream(leg);
   fanout_.on_opened(leg);
   step();
@@ -160,7 +160,7 @@ void SimulatedRelay::on_data(LegId leg, iovec* parts, int count, std::size_t siz
   }
   if (std::size_t rest = size - deliver - hold; rest > 0) {
     rules_.on_credited(leg, rest);
-    if (Session* session = session_of(leg)) session->consumed(streams_[leg].id, rest, host_.now());
+    if (Session* session = session_of(leg)) session->consumed(streams_[leg].id, rest, world_.now);
   }
   is_stepping_ = false;
   step();
@@ -170,7 +170,7 @@ void SimulatedRelay::deliver_from(LegId leg, iovec* parts, int count, std::size_
   std::uint64_t offset = rules_.leg(leg).delivered;
   for (int i = 0; i < count; i++) {
     Bytes bytes(static_cast<const std::byte*>(parts[i].iov_base), parts[i].iov_len);
-    require(host_.is_answer(*this, leg, offset, bytes), "other bytes of leg {} than were sent, at {}", leg, offset);
+    require(is_answer(leg, offset, bytes), "other bytes of leg {} than were sent, at {}", leg, offset);
     offset += bytes.size();
   }
   require(offset == rules_.leg(leg).delivered + size, "{} bytes are not {}", size, offset);
@@ -205,7 +205,7 @@ void SimulatedRelay::give_credit(std::size_t bytes) {
     auto& [leg, due] = delivered_.front();
     std::size_t part = std::min(bytes, due);
     rules_.on_credited(leg, part);
-    if (Session* session = session_of(leg)) session->consumed(streams_[leg].id, part, host_.now());
+    if (Session* session = session_of(leg)) session->consumed(streams_[leg].id, part, world_.now);
     bytes -= part;
     due -= part;
     if (due == 0) delivered_.pop_front();
@@ -225,7 +225,7 @@ bool SimulatedRelay::fill(Session& session, const Session::Turn& turn, LegId leg
   require(turn.stream == streams_.at(leg).id, "a turn of stream {} for leg {}", turn.stream, leg);
   if (fanout_.is_direct(leg)) return fill_directly(session, turn, leg);
   std::optional<Io> read;
-  std::size_t moved = 0, room = random_.chance(50) ? turn.bytes : random_.size(turn.bytes);
+  std::size_t moved = 0, room = world_.random.chance(50) ? turn.bytes : world_.random.size(turn.bytes);
   if (std::size_t most = fanout_.may_read(leg); most > 0 && readable_ && can_read()) {
     iovec place = fanout_.reserve(std::min(room, most));
     Result result = read_some(&place, 1, place.iov_len);
@@ -240,12 +240,13 @@ bool SimulatedRelay::fill(Session& session, const Session::Turn& turn, LegId leg
     session.share(turn, piece);
     rules_.on_sent(leg, piece.size);
     bool pressed = budget_.pressed();
-    fanout_.on_sent(leg, piece.size, host_.now());
+    fanout_.on_sent(leg, piece.size, world_.now);
     rules_.check_lag(fanout_, pressed);
     left -= piece.size;
     moved += piece.size;
   }
-  session.fill_done(turn.stream, 0, fanout_.unsent(leg) > 0 || (readable_ && can_read() && fanout_.may_read(leg) > 0));
+  bool may_read = readable_ && can_read() && fanout_.may_read(leg) > 0;
+  session.fill_done(turn.stream, 0, fanout_.unsent(leg) > 0 || may_read);
   if (read) after_read(*read);
   step();
   return moved > 0 || (read && *read != Io::Again);
@@ -253,7 +254,7 @@ bool SimulatedRelay::fill(Session& session, const Session::Turn& turn, LegId leg
 
 bool SimulatedRelay::fill_directly(Session& session, const Session::Turn& turn, LegId leg) {
   if (!can_read()) return session.fill_done(turn.stream, 0, false), false;
-  Output::Room room = session.reserve(turn, random_.chance(50) ? turn.bytes : random_.size(turn.bytes));
+  Output::Room room = session.reserve(turn, world_.random.chance(50) ? turn.bytes : world_.random.size(turn.bytes));
   Result result = read_some(room.parts.data(), room.count, room.size);
   if (result.bytes > 0) rules_.on_sent(leg, result.bytes);
   session.fill_done(turn.stream, result.bytes, readable_);
@@ -270,7 +271,7 @@ SimulatedRelay::Result SimulatedRelay::read_some(iovec* parts, int count, std::s
   if (bytes == 0) return {client_.has_reset ? Io::Broken : client_.fin_sent ? Io::End : Io::Again};
   for (int i = 0; i < count && left > 0; i++) {
     std::size_t part = std::min(left, parts[i].iov_len);
-    host_.take_from_client(*this, client_.taken, static_cast<std::byte*>(parts[i].iov_base), part);
+    FanoutWorld::content().fill(static_cast<std::byte*>(parts[i].iov_base), part, client_.key, client_.taken);
     client_.taken += part;
     left -= part;
   }
@@ -294,9 +295,14 @@ void SimulatedRelay::after_read(Io status) {
 
 void SimulatedRelay::stop_reading() {
   say("reads no more of the client");
-  rules_.on_told_stop();
+  rules_.on_told_stop(fanout_.code());
   has_end_code_ = cut_ = read_done_ = true;
   close_if_done();
+}
+
+bool SimulatedRelay::is_answer(LegId leg, std::uint64_t offset, Bytes bytes) const {
+  const SimulatedServer* server = rules_.leg(leg).reached;
+  return server && offset + bytes.size() <= server->sent && FanoutWorld::content().matches(bytes, server->key, offset);
 }
 
 // The bytes that the socket takes are those that it is to get next.
@@ -305,8 +311,8 @@ void SimulatedRelay::look(Bytes bytes) {
     require(!expected_.empty(), "{} bytes for the client that nobody delivered", bytes.size());
     Piece& piece = expected_.front();
     Bytes part = bytes.first(std::min(bytes.size(), piece.size));
-    require(host_.is_answer(*this, piece.leg, piece.offset, part), "the client gets other bytes than leg {} at {}",
-            piece.leg, piece.offset);
+    require(is_answer(piece.leg, piece.offset, part), "the client gets other bytes than leg {} at {}", piece.leg,
+            piece.offset);
     bytes = bytes.subspan(part.size());
     piece.offset += part.size();
     piece.size -= part.size();
@@ -407,7 +413,7 @@ void SimulatedRelay::finish_if_drained() {
 void SimulatedRelay::break_off() {
   if (is_closed()) return;
   say("breaks off: {}", name_of(fanout_.code()));
-  rules_.on_told_break();
+  rules_.on_told_break(fanout_.code());
   has_end_code_ = true;
   if (stage_ != Stage::Open) return close_with_reset();
   reset_pending_ = read_done_ = true;
@@ -487,7 +493,7 @@ Time SimulatedRelay::next_deadline() const {
 }
 
 void SimulatedRelay::on_time() {
-  Time now = host_.now();
+  Time now = world_.now;
   if (is_closed() || now < next_deadline()) return;
   bool is_late = now >= started_ + connect_timeout_ && fanout_.is_opening();
   if (is_late) {
@@ -505,7 +511,7 @@ void SimulatedRelay::check() {
   if (is_closed()) return;
   queued_.assign(fanout_.leg_count(), 0);
   for (auto& [leg, bytes] : delivered_) queued_[leg] += bytes;
-  rules_.check(fanout_, queued_, host_.now());
+  rules_.check(fanout_, queued_, world_.now);
   require((fanout_.answer() == Fanout::Answer::Broken) == has_told_break_, "the client was not told of the break");
   require(fanout_.answer() == Fanout::Answer::Broken || (fanout_.answer() == Fanout::Answer::Finished) == has_told_end_,
           "the client was not told of the end");

@@ -4,38 +4,27 @@
 // What a controller does for one client with a Fanout, without sockets, links and timers: the same calls in the same
 // order as ClientRelay.
 
-#include <fmt/format.h>
-
 #include <deque>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "cloudbus/core/fanout.h"
 #include "cloudbus/core/session.h"
 #include "fanout_rules.h"
-#include "random.h"
+#include "fanout_world.h"
+#include "simulated_client.h"
+#include "simulated_link.h"
 
 namespace cloudbus {
 
-using LinkId = std::uint64_t;
-
 class SimulatedRelay {
  public:
-  // What is around it.
+  // The controller that it belongs to.
   class Host {
    public:
     virtual ~Host() = default;
-    virtual Time now() const = 0;
     virtual Session* find_session(LinkId link) = 0;  // null once the link is gone
     virtual void open_leg(SimulatedRelay& relay, LegId leg, ServerIndex server) = 0;
-    // Bytes for the client: are they those that this leg's server sent at `offset`?
-    virtual bool is_answer(const SimulatedRelay& relay, LegId leg, std::uint64_t offset, Bytes bytes) const = 0;
-    // Fills what the client sent at `offset`.
-    virtual void take_from_client(const SimulatedRelay& relay, std::uint64_t offset, std::byte* out,
-                                  std::size_t size) const = 0;
-    virtual bool is_tracing() const = 0;
-    virtual void tell(const SimulatedRelay& relay, const std::string& what) = 0;
   };
   struct Plan {
     Mode mode;
@@ -44,11 +33,10 @@ class SimulatedRelay {
     Duration connect_timeout;
   };
 
-  SimulatedRelay(Host& host, std::size_t index, Client& client, const Plan& plan, SlabPool& pool, Budget& budget,
-                 Random& random);
+  SimulatedRelay(Host& host, FanoutWorld& world, SimulatedClient& client, const Plan& plan, Budget& budget);
 
-  std::size_t index() const { return index_; }
-  OwnerId owner() const { return index_ + 1; }
+  std::size_t index() const { return client_.index; }
+  OwnerId owner() const { return client_.index + 1; }
   bool is_closed() const { return stage_ == Stage::Closed; }
   const Fanout& fanout() const { return fanout_; }
   FanoutRules& rules() { return rules_; }
@@ -93,8 +81,8 @@ class SimulatedRelay {
   };
 
   template <typename... Args>
-  void say(fmt::format_string<Args...> format, Args&&... args) {
-    if (host_.is_tracing()) host_.tell(*this, fmt::format(format, std::forward<Args>(args)...));
+  void say(fmt::format_string<Args...> format, Args&&... args) const {
+    if (world_.trace) world_.say("client {} {}", client_.index, fmt::format(format, std::forward<Args>(args)...));
   }
 
   Session* session_of(LegId leg);
@@ -111,6 +99,7 @@ class SimulatedRelay {
   Result read_some(iovec* parts, int count, std::size_t size);
   Result write(const iovec* parts, int count);
   void look(Bytes bytes);
+  bool is_answer(LegId leg, std::uint64_t offset, Bytes bytes) const;
   bool can_read() const { return stage_ != Stage::Closed && !read_done_; }
   void after_read(Io status);
   void stop_reading();
@@ -130,10 +119,9 @@ class SimulatedRelay {
   void close();
 
   Host& host_;
-  std::size_t index_;
-  Client& client_;
+  FanoutWorld& world_;
+  SimulatedClient& client_;
   Budget& budget_;
-  Random& random_;
   Duration connect_timeout_;
   Time started_;
   Fanout fanout_;
