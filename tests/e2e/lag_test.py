@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# exclusive: yes
 # sanitizers: yes
 """A server that lags behind the others: it is left out, it holds up nobody, and memory stays within lag_limit."""
 
