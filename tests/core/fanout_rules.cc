@@ -9,6 +9,7 @@ namespace cloudbus {
 namespace {
 
 constexpr std::uint64_t kLagWhenShort = 1024 * 1024;
+constexpr std::uint64_t kNear = 256 * 1024;
 constexpr Duration kPatience = std::chrono::milliseconds(100);
 
 std::size_t legs_of(Mode mode, const FanoutLimits& limits, std::size_t servers) {
@@ -302,7 +303,7 @@ void FanoutRules::check_latch(const Fanout& fanout) const {
 // A leg that does not move holds up the others for a moment only.
 void FanoutRules::check_waiting(const Fanout& fanout, Time now) {
   bool waited = std::exchange(waits_, fanout.next_deadline() != Time::max());
-  std::uint64_t near = std::min(limits_.lag, 2 * kLagWhenShort) / 4;
+  std::uint64_t near = std::min(limits_.lag / 4, kNear / 2);
   for (Known& leg : legs_) leg.was_waited_for = waits_ || (leg.was_waited_for && fanout.front() > leg.sent + near);
   if (!waits_) return;
   was_waiting = true;

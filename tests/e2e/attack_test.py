@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import termios
 import time
 import unittest
 
@@ -297,13 +298,10 @@ class Frames(Target):
 
     def taken(self, sock):
         """Whether the segment has read all that was sent: neither in our queue nor in its."""
-        local = "%02X%02X%02X%02X:%04X" % (*reversed(socket.inet_aton(sock.getsockname()[0])), sock.getsockname()[1])
-        for line in pair._table("tcp"):  # pylint: disable=protected-access
-            _, here, there, _, queues = line.split()[:5]
-            unsent, unread = queues.split(":")
-            if here == local and int(unsent, 16) or there == local and int(unread, 16):
-                return False
-        return True
+        if pair.queued(sock, termios.TIOCOUTQ) > 0:
+            return False
+        there = "tcp://%s:%d" % sock.getsockname()
+        return self.seg.unread(there) == 0
 
     def test_one_byte_at_a_time(self):
         self.target()

@@ -494,7 +494,7 @@ class Together(fanout.Case):
         controller.wait_link(count=3)
         for segment in segments:
             self.links(controller, segment)
-        self.assertEqual(controller.connected(), 3)
+        controller.wait_connected(3)
         failures = []
 
         def run(mode, count):

@@ -32,7 +32,7 @@ class Links(pair.Case):
 
     def test_controller_opens_the_link_before_the_first_client(self):
         both = self.pair("builtin:echo")
-        self.assertEqual((both.controller.connected(), both.segment.connected()), (1, 1))
+        both.wait_connected(1)
 
     def test_clients_share_one_link(self):
         backend = self.backend(pair.echo)
@@ -41,7 +41,7 @@ class Links(pair.Case):
         for client in clients:
             self.assertEqual(client.exchange(b"x"), b"x")
         # Each has a socket for every client, and one for the link.
-        self.assertEqual((both.controller.connected(), both.segment.connected()), (51, 51))
+        both.wait_connected(51)
 
     def test_two_services_with_the_same_segment_share_one_link(self):
         backends = [self.backend(names_server(name)) for name in ("one", "two")]
@@ -56,7 +56,7 @@ class Links(pair.Case):
     def test_links_key_makes_that_many_links_and_spreads_the_clients(self):
         backend = self.backend(pair.echo)
         both = self.pair(backend.url, links=3)
-        self.assertEqual((both.controller.connected(), both.segment.connected()), (3, 3))
+        both.wait_connected(3)
         clients = [both.connect() for _ in range(30)]
         for client in clients:
             self.assertEqual(client.exchange(b"x"), b"x")

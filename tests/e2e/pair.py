@@ -9,6 +9,7 @@ import collections
 import contextlib
 import ctypes
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import unittest
@@ -385,13 +387,13 @@ class Swallowing:
 
 # ---- programs --------------------------------------------------------------------------------------------------
 
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
 # Whatever the tests start dies with them, even when they are killed.
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
 def _die_with_parent(sig):
     def prepare():
-        _libc.prctl(1, sig)
+        LIBC.prctl(1, sig)
     return prepare
 
 
@@ -522,12 +524,36 @@ class Record:
 
 # ---- the daemons -----------------------------------------------------------------------------------------------
 
-def _table(name):
+PIDFD_GETFD = 438  # the number of the system call; pidfd_getfd(2)
+TCP_CLOSE = 7  # a state of TCP_INFO
+
+
+def sockets_of(pid):
+    """The sockets of a process of ours, one after the other, as descriptors of our own that are closed again.
+
+    The tables in /proc/net have them too, but are slow to read, and may miss one while others come and go.
+    """
+    process = os.pidfd_open(pid)
     try:
-        with open("/proc/net/" + name, encoding="utf-8", errors="backslashreplace") as table:
-            return table.read().splitlines()[1:]
-    except FileNotFoundError:
-        return []
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if not os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:["):
+                    continue
+                own = LIBC.syscall(PIDFD_GETFD, process, int(number), 0)
+                if own >= 0:
+                    with socket.socket(fileno=own) as found:
+                        yield found
+    finally:
+        os.close(process)
+
+
+def tcp_state(sock):
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+
+
+def queued(sock, request=termios.FIONREAD):
+    """Bytes in a socket that were not read; with TIOCOUTQ, those that were not sent and acknowledged."""
+    return struct.unpack("i", fcntl.ioctl(sock, request, b"\0" * 4))[0]
 
 
 class Daemon:
@@ -751,40 +777,30 @@ class Daemon:
 
     def resolving(self):
         """Its UDP sockets."""
-        mine = self.inodes()
-        return sum(line.split()[9] in mine for name in ("udp", "udp6") for line in _table(name))
-
-    def inodes(self):
-        found = set()
-        for number in os.listdir(f"/proc/{self.pid}/fd"):
-            with contextlib.suppress(OSError):
-                target = os.readlink(f"/proc/{self.pid}/fd/{number}")
-                if target.startswith("socket:["):
-                    found.add(target[8:-1])
-        return found
+        return sum(sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX for sock in sockets_of(self.pid))
 
     def connected(self):
         """Its connected sockets: TCP, and Unix ones that it has accepted (these carry the listener's name)."""
-        mine = self.inodes()
         found = 0
-        for name in ("tcp", "tcp6"):
-            for line in _table(name):
-                parts = line.split()
-                found += parts[9] in mine and parts[3] != "0A"
-        for line in _table("unix"):
-            parts = line.split()
-            found += len(parts) > 7 and parts[6] in mine and parts[5] == "03"
+        for sock in sockets_of(self.pid):
+            if sock.type != socket.SOCK_STREAM or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                continue
+            if sock.family == socket.AF_UNIX:
+                found += bool(sock.getsockname())
+            else:
+                found += tcp_state(sock) != TCP_CLOSE
         return found
+
+    def wait_connected(self, count):
+        wait_for(lambda: self.connected() == count, f"{count} connected sockets of {self.name}")
 
     def unread(self, url):
         """Bytes that wait in its TCP sockets that are connected to an address."""
-        mine = self.inodes()
-        port = f"{host_and_port(url)[1]:04X}"
         found = 0
-        for line in _table("tcp"):
-            parts = line.split()
-            if parts[9] in mine and parts[2].endswith(":" + port):
-                found += int(parts[4].split(":")[1], 16)
+        for sock in sockets_of(self.pid):
+            with contextlib.suppress(OSError):
+                if sock.family != socket.AF_UNIX and sock.getpeername()[1] == host_and_port(url)[1]:
+                    found += queued(sock)
         return found
 
     def _base(self):
@@ -1031,6 +1047,10 @@ class Pair:
     @property
     def both(self):
         return self.controller, self.segment
+
+    def wait_connected(self, count):
+        for daemon in self.both:
+            daemon.wait_connected(count)
 
 
 class Load:
