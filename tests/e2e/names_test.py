@@ -205,13 +205,26 @@ class Asking(dns.Case):
             self.assertEqual(client.exchange(b"x"), b"x")
         self.dns.fail("back", "hold")
         start = time.monotonic()
-        first = pair.wait_for(lambda: self.client_that_waits(both), "a client that comes after the TTL")
+        first = pair.wait_for(lambda: self.client_that_waits(both.url), "a client that comes after the TTL")
         self.dns.release()
         self.assertEqual(first.read_exact(1), b"y")
         self.assertLess(time.monotonic() - start, 10 * pair.PATIENCE)
 
-    def client_that_waits(self, both):
-        client = both.connect()
+    def test_client_of_immediate_is_served_by_the_one_server_when_the_other_is_answered_with_nothing(self):
+        sites = self.fleet(1)
+        self.dns.set("one", A=[sites[0].host], ttl=3600)
+        controller = self.front([f"tcp://{name}.{dns.ZONE}:{self.port}" for name in ("one", "two")], sites,
+                                mode="balance", refresh="immediate", connect_timeout="60 s")
+        self.assertEqual(self.greeting(controller.address()), "a")
+        self.dns.fail("two", "hold")
+        first = pair.wait_for(lambda: self.client_that_waits(controller.address()), "a client that comes after the TTL")
+        start = time.monotonic()
+        self.dns.release()
+        self.assertEqual(first.read_line(), b"a\n")
+        self.assertLess(time.monotonic() - start, 5 * pair.PATIENCE)
+
+    def client_that_waits(self, url):
+        client = self.connect(url)
         client.send(b"y")
         if not client.readable(0.3):
             return client

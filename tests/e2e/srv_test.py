@@ -152,6 +152,66 @@ class Srv(dns.Case):
         self.links(controller, a.segment, 0)
         self.links(controller, b.segment)
 
+    def test_first_client_of_immediate_gets_the_new_target(self):
+        a, b = self.sites(2)
+        self.publish((1, 1, a))
+        controller = self.front(SERVICE, [a], refresh="immediate")
+        self.links(controller, b.segment)
+        self.assertEqual(self.greeting(controller.address()), "a")
+        self.dns.fail("b", "hold")
+        mark = self.dns.mark()
+        self.publish((1, 1, b))
+        first = pair.wait_for(lambda: self.client_that_waits(controller.address()), "a client that comes after the TTL")
+        self.dns.wait_asked("b", "A", since=mark)
+        second = self.connect(controller.address())
+        for client in (first, second):
+            self.assertFalse(client.readable(0.2))
+        self.dns.release()
+        for client in (first, second):
+            self.assertEqual(client.read_line(), b"b\n")
+        controller.wait_log(lambda r: dns.about(r, DRAINED, segment=a.address), "the drained link")
+        self.links(controller, a.segment, 0)
+
+    def test_old_target_serves_clients_of_immediate_when_the_new_one_cannot_be_resolved(self):
+        a, = self.sites(1)
+        self.publish((1, 1, a))
+        controller = self.front(SERVICE, [a], refresh="immediate")
+        self.assertEqual(self.greeting(controller.address()), "a")
+        self.dns.fail("new", "servfail")
+        mark = self.dns.mark()
+        self.dns.set("_orders._tcp", SRV=[(1, 1, 9, "new")])
+        while not self.dns.queries("new", since=mark):
+            start = time.monotonic()
+            self.assertEqual(self.greeting(controller.address()), "a")
+            self.assertLess(time.monotonic() - start, 2 * pair.PATIENCE)
+        self.assertEqual(self.names_of(controller.address(), 5), {"a": 5})
+
+    def test_first_client_of_immediate_gets_the_new_target_of_a_segments_server(self):
+        backends = {name: self.backend(dns.say(name)) for name in "ab"}
+        ports = {name: pair.host_and_port(backend.url)[1] for name, backend in backends.items()}
+        for name in "ab":
+            self.dns.set(name, A=["127.0.0.1"])
+        self.dns.set("_orders._tcp", SRV=[(1, 1, ports["a"], "a")])
+        both = self.pair(SERVICE, segment="refresh=immediate")
+        self.assertEqual(self.greeting(both.url), "a")
+        self.dns.fail("b", "hold")
+        mark = self.dns.mark()
+        self.dns.set("_orders._tcp", SRV=[(1, 1, ports["b"], "b")])
+        first = pair.wait_for(lambda: self.client_that_waits(both.url), "a client that comes after the TTL")
+        self.dns.wait_asked("b", "A", since=mark)
+        self.assertFalse(first.readable(0.2))
+        self.dns.release()
+        self.assertEqual(first.read_line(), b"b\n")
+
+    def client_that_waits(self, url):
+        mark = self.dns.mark()
+        client = self.connect(url)
+        if not client.readable(0.3):
+            return client
+        self.assertEqual(self.dns.queries("_orders._tcp", since=mark), [], "served as the old answer says")
+        client.close()
+        return None
+
     def test_target_that_does_not_exist_or_is_not_answered_harms_no_other(self):
         a, = self.sites(1)
         for fault in ("silence", "servfail"):
