@@ -83,7 +83,8 @@ void Resolver::ask(Kind kind, const std::string& name, std::uint64_t token) {
   if (kind == Kind::Host) {
     ask_host(query, name);
   } else {
-    ares_search(channel_, name.c_str(), kClassIn, kind == Kind::Srv ? kTypeSrv : kTypeNaptr, on_records, &query);
+    query.records.emplace(kind == Kind::Srv ? kTypeSrv : kTypeNaptr, name, search_names_of(name));
+    ask_records(query);
   }
   arm();
 }
@@ -122,6 +123,11 @@ void Resolver::go_on(Query& query) {
   if (host.state() == HostLookup::State::Waiting) return;
   answer_host(query, true);
   end(query);
+}
+
+void Resolver::ask_records(Query& query) {
+  const std::string name = query.records->names[query.records->at];
+  ares_query(channel_, name.c_str(), kClassIn, query.records->type, on_records, &query);
 }
 
 void Resolver::answer_host(Query& query, bool is_last) {
@@ -173,13 +179,22 @@ void Resolver::on_addresses(void* argument, int status, int, unsigned char* mess
 void Resolver::on_records(void* argument, int status, int, unsigned char* message, int size) {
   Query& query = *static_cast<Query*>(argument);
   Resolver& self = query.resolver;
-  Answer answer{.status = status == ARES_SUCCESS ? Status::Found
-                          : is_missing(status)   ? Status::Missing
-                                                 : Status::Failed};
-  Bytes bytes = as_bytes(message, size);
-  if (answer.status != Status::Failed) answer.message.assign(bytes.begin(), bytes.end());
-  if (answer.status == Status::Failed) answer.error = ares_strerror(status);
-  if (answer.status != Status::Failed) self.was_heard_ = true;
+  Records& records = *query.records;
+  const Bytes bytes = as_bytes(message, size);
+  Answer answer;
+  if (is_missing(status)) {
+    self.was_heard_ = true;
+    if (records.names[records.at] == records.name) records.absence.assign(bytes.begin(), bytes.end());
+    if (++records.at < records.names.size() && !query.is_answered) return self.ask_records(query);
+    answer.status = Status::Missing;
+    answer.message = std::move(records.absence);
+  } else if (status == ARES_SUCCESS) {
+    self.was_heard_ = true;
+    answer.status = Status::Found;
+    answer.message.assign(bytes.begin(), bytes.end());
+  } else {
+    answer.error = ares_strerror(status);
+  }
   self.answer(query, std::move(answer));
   self.end(query);
 }

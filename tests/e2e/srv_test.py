@@ -230,6 +230,26 @@ class Srv(dns.Case):
         self.assertEqual(self.refusal(controller.address()), ("reset", 0))
         self.assertEqual([query.type for query in self.dns.asked if query.type != "SRV"], [])
 
+    def test_that_there_are_none_is_kept_for_as_long_as_the_answer_says(self):
+        self.dns.negative_ttl = 60
+        controller = self.front("srv:_long._tcp." + dns.ZONE)
+        controller.wait_log(lambda r: dns.about(r, "name cannot be resolved"), "its absence")
+        self.dns.negative_ttl = 1
+        self.front("srv:_short._tcp." + dns.ZONE)
+        asked = self.dns.wait_asked("_short._tcp", "SRV", 4)
+        self.assertGreater(asked[3].time - asked[0].time, 2.9)
+        self.assertLess(asked[3].time - asked[0].time, 3 + 2 * pair.PATIENCE)
+        self.assertEqual(len(self.dns.queries("_long._tcp", "SRV")), 1)
+
+    def test_records_by_a_short_name(self):
+        a, = self.sites(1)
+        self.publish((1, 1, a))
+        controller = self.controller("[Orders]\nbind=tcp://127.0.0.1:0\nserver=srv:_orders._tcp\n",
+                                     env={"LOCALDOMAIN": f"first.test {dns.ZONE}"})
+        controller.wait_link()
+        self.links(controller, a.segment)
+        self.assertEqual(self.greeting(controller.address()), "a")
+
     def test_records_that_appear_later(self):
         a, = self.sites(1)
         controller = self.front(SERVICE, connect_timeout="60 s")

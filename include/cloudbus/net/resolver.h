@@ -58,11 +58,19 @@ class Resolver {
   std::vector<Answer> take_answers() { return std::exchange(answers_, {}); }
 
  private:
+  struct Records {  // that are looked for
+    int type;
+    std::string name;
+    std::vector<std::string> names;    // that it may stand for
+    std::size_t at = 0;                // in them
+    std::vector<std::byte> absence{};  // what was answered to the name itself
+  };
   struct Query {
     Resolver& resolver;
     std::uint64_t id, token;
     Time deadline;
     std::optional<HostLookup> host{};
+    std::optional<Records> records{};
     bool is_starting = false;  // c-ares may call back, and more is to be asked
     bool is_answered = false, is_part_answered = false;
 
@@ -77,6 +85,7 @@ class Resolver {
   std::vector<std::string> search_names_of(const std::string& name) const;
   void ask_host(Query& query, const std::string& name);
   void go_on(Query& query);
+  void ask_records(Query& query);
   void answer_host(Query& query, bool is_last);
   void answer(Query& query, Answer answer);
   Query& add_query(std::uint64_t token);
