@@ -83,7 +83,7 @@ void Resolver::ask(Kind kind, const std::string& name, std::uint64_t token) {
   if (kind == Kind::Host) {
     ask_host(query, name);
   } else {
-    query.records.emplace(kind == Kind::Srv ? kTypeSrv : kTypeNaptr, name, search_names_of(name));
+    query.records = Records{kind == Kind::Srv ? kTypeSrv : kTypeNaptr, name, search_names_of(name)};
     ask_records(query);
   }
   arm();
