@@ -45,8 +45,6 @@ std::size_t Fanout::count_living() const {
 
 // --- Legs begin and end ------------------------------------------------------------------------------------------
 
-bool Fanout::can_begin() const { return next_ < order_.size() && backlog_.begin() == 0; }
-
 void Fanout::begin() {
   legs_.emplace_back(order_[next_++]).answers = !stop_;
   command(Command::Kind::Open, leg_count() - 1);

@@ -113,6 +113,7 @@ class Session {
   const Hello& peer() const { return peer_; }
   Duration round_trip() const { return round_trip_; }  // the smallest of the last 10 s; 0 is unknown
   std::size_t stream_count() const { return streams_.size(); }
+  std::uint64_t streams_opened() const { return streams_opened_; }  // since its beginning
 
   // Says no to new streams, in two steps.
   void drain(Time now);
@@ -126,6 +127,10 @@ class Session {
   // Some of the output was consumed: the answer to a ping is awaited from when the ping itself was taken.
   void on_written(Time now);
 
+  // Pings, unless an answer is awaited; no sooner than `apart` after the last ping, and then only if nothing has come.
+  void check(Time now, Duration apart = Duration::zero());
+  // A ping was sent then, and nothing has come since; Time::max() otherwise.
+  Time silent_since() const;
   // Pings, and finds a silent peer. May end the session: look at is_closed().
   void on_time(Time now);
   Time next_deadline() const;
@@ -175,6 +180,7 @@ class Session {
 
   std::byte* append(FrameType type, StreamId stream, std::size_t length, std::uint8_t flags = 0);
   void ping(Time now);
+  void ping_late(Time now);
   void measured(Duration sample, Time now);
   void grant_streams();
   void schedule(StreamId id, Stream& stream);
@@ -213,8 +219,9 @@ class Session {
 
   TokenBucket idle_frames_{8192, 1024}, pings_{64, 16};
   Time started_, last_received_;
-  Time ping_sent_{};           // of the last ping
-  bool ping_pending_ = false;  // no reply to it yet
+  Time ping_sent_{};                             // of the last ping
+  bool ping_pending_ = false;                    // no reply to it yet
+  Time check_asked_{}, check_at_ = Time::max();  // of a check() that came too soon after the last ping
   std::uint64_t ping_value_ = 0;
   std::uint64_t ping_end_ = 0;      // Output::taken() once the ping has been taken
   std::uint64_t taken_before_ = 0;  // Output::taken() when it was looked at last
