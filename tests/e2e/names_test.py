@@ -90,7 +90,6 @@ class Asking(dns.Case):
                          segment_args={"env": {"LOCALDOMAIN": f"first.test {dns.ZONE}"}})
         with both.connect() as client:
             self.assertEqual(client.exchange(b"x"), b"x")
-        self.dns.wait_renewed("back.first.test.")
         self.assertEqual(self.dns.queries("back"), [])
 
     def test_nameserver_that_is_silent_or_absent_is_passed_over(self):
@@ -149,7 +148,7 @@ class Asking(dns.Case):
                 pair.Load(controller.address(), has_names=False).visit()
                 mark, start = self.dns.mark(), time.monotonic()
                 with pair.Load(controller.address(), has_names=False) as load:
-                    pair.wait_for(lambda at=start: time.monotonic() > at + 3, "three seconds")
+                    pair.wait_for(lambda at=start: time.monotonic() > at + 2.2, "some seconds")
                 seconds = time.monotonic() - start
                 print(f"{refresh}: {load.count / seconds:.0f} connections a second")
                 for name in ("back", "front"):
@@ -171,7 +170,7 @@ class Asking(dns.Case):
         controller = self.front(segment.address("Orders"))
         controller.wait_link()
         self.links(controller, segment)
-        self.dns.wait_renewed("other", 2)
+        self.dns.wait_renewed("other")
         with self.connect(controller.address()) as client:
             self.assertEqual(client.exchange(b"x"), b"x")
         self.assertEqual(sorted(query.type for query in self.dns.queries("back")), ["A", "AAAA"])
@@ -188,7 +187,7 @@ class Asking(dns.Case):
         self.links(controller, sites[0].segment)
         self.links(controller, sites[1].segment)
         mark = self.dns.mark()
-        self.dns.wait_asked("lazy", "A", 3, since=mark)
+        self.dns.wait_asked("lazy", "A", 2, since=mark)
         self.assertEqual(self.dns.queries("immediate", since=mark), [])
         # Its first client after the TTL already gets the new answer.
         self.dns.set("immediate", A=[sites[1].host])
@@ -244,8 +243,8 @@ class Asking(dns.Case):
             self.assertEqual(self.names_of(controller.address(name), 4), {"a": 2, "b": 2})
         pair.wait_for(lambda: controller.connected() == 2, "two links and nothing else")
         start = self.dns.queries("all", "A")[0].time
-        asked = self.dns.wait_asked("all", "A", 4)
-        self.assertGreater(asked[3].time - start, 2.7)
+        asked = self.dns.wait_asked("all", "A", 3)
+        self.assertGreater(asked[2].time - start, 1.8)
 
     def test_each_thread_asks_once_a_second(self):
         backend = self.backend(pair.echo)
@@ -284,11 +283,11 @@ class Missing(dns.Case):
         self.links(controller, segment)
         start = time.monotonic()
         count = 0
-        while time.monotonic() < start + 3:
+        while time.monotonic() < start + 2.2:
             self.assertEqual(self.refusal(controller.address()), ("reset", 0))
             count += 1
         for name in (f"nowhere.{dns.ZONE}.", f"nowhere.{dns.ZONE}.search.test."):
-            self.assertLessEqual(len(self.dns.queries(name, "A")), time.monotonic() - start + 2)
+            self.assertLessEqual(len(self.dns.queries(name, "A")), time.monotonic() - start + 1.5)
         self.assertLess(len(segment.find(lambda r: r.level == "warning" and r.subject == "name")), 2)
 
     def test_that_there_is_nothing_is_kept_for_as_long_as_the_answer_says(self):
