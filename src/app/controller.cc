@@ -10,8 +10,8 @@
 namespace cloudbus {
 namespace {
 
-constexpr Duration kCheckApart =
-    std::chrono::milliseconds(100);  // pings of one link beside the streams that are opened
+// Between pings of one link beside the streams that are opened.
+constexpr Duration kCheckApart = std::chrono::milliseconds(100);
 
 }  // namespace
 

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::uint64_t kLagWhenPressed = 1024 * 1024;  // bytes, while memory is short
 constexpr std::uint64_t kNear = 256 * 1024;             // bytes that a leg is behind before it is waited for
-constexpr Duration kPatience = std::chrono::milliseconds(100);
+constexpr Duration kPatience = std::chrono::milliseconds(250);
 
 }  // namespace
 

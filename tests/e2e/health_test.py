@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
+# sanitizers: address
 """Which addresses are passed over: checks by `health`, links that are silent; and further links with `links = auto`."""
 
 import contextlib

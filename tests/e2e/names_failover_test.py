@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
+# sanitizers: address
 """Names with several addresses: taken in turn, and what happens when some of them do not answer."""
 
 import time

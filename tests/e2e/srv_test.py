@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
+# sanitizers: address
 """Servers by SRV records (RFC 2782)."""
 
 import time
