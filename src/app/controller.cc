@@ -48,17 +48,18 @@ void Controller::on_start() {
 void Controller::on_client(const ServiceConfig& service, int fd, const Address& address) {
   auto made = std::make_unique<ClientRelay>(*this, worker_, worker_.new_id(), service, fd, address);
   auto& relay = static_cast<ClientRelay&>(worker_.add_relay(std::move(made)));
-  bool is_renewing = false;
-  for (Upstream* server : services_.at(&service).servers)
-    if (!server->is_lazy) is_renewing |= worker_.directory().renew(server->id);
-  if (!is_renewing && begin(relay)) return;
+  if (begin(relay)) return;
   for (Upstream* server : services_.at(&service).servers) wait(*server, {relay.id(), std::nullopt});
 }
 
-// False while the links that it needs are not there.
+// False while the links that it needs are not there, or names are being asked for on its behalf.
 bool Controller::begin(ClientRelay& relay) {
   const ServiceConfig& config = relay.service();
   Service& service = services_.at(&config);
+  bool is_renewing = false;
+  for (Upstream* server : service.servers)
+    if (!server->is_lazy) is_renewing |= worker_.directory().renew(server->id);
+  if (is_renewing) return false;
   auto has_a_link = [this](Upstream* server) { return has_link(*server); };
   if (std::ranges::count_if(service.servers, has_a_link) < static_cast<std::ptrdiff_t>(config.fanout.quorum)) {
     for (Upstream* server : service.servers) grow(*server);
@@ -211,7 +212,11 @@ void Controller::give_up_legs(Upstream& upstream) {
 
 void Controller::on_targets(Directory::Id id) {
   auto found = upstream_by_id_.find(id);
-  if (found != upstream_by_id_.end()) update(*found->second);
+  if (found == upstream_by_id_.end()) return;
+  update(*found->second);
+  // Who has waited for the answer may be served by another server.
+  if (!found->second->is_lazy)
+    for (auto& [name, upstream] : upstreams_) serve_waiting(upstream);
 }
 
 // The addresses of a server are what the directory says: links to new ones are made, links to those that are no more

@@ -561,6 +561,17 @@ def tcp_state(sock):
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
+def is_connected(sock):
+    """TCP, or a Unix socket that was accepted: it carries the listener's name."""
+    if sock.type != socket.SOCK_STREAM or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return False
+    return bool(sock.getsockname()) if sock.family == socket.AF_UNIX else tcp_state(sock) != TCP_CLOSE
+
+
+def asks_dns(sock):
+    return sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX
+
+
 def queued(sock, request=termios.FIONREAD):
     """Bytes in a socket that were not read; with TIOCOUTQ, those that were not sent and acknowledged."""
     return struct.unpack("i", fcntl.ioctl(sock, request, b"\0" * 4))[0]
@@ -787,19 +798,10 @@ class Daemon:
 
     def resolving(self):
         """Its UDP sockets."""
-        return sum(sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX for sock in sockets_of(self.pid))
+        return sum(asks_dns(sock) for sock in sockets_of(self.pid))
 
     def connected(self):
-        """Its connected sockets: TCP, and Unix ones that it has accepted (these carry the listener's name)."""
-        found = 0
-        for sock in sockets_of(self.pid):
-            if sock.type != socket.SOCK_STREAM or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                continue
-            if sock.family == socket.AF_UNIX:
-                found += bool(sock.getsockname())
-            else:
-                found += tcp_state(sock) != TCP_CLOSE
-        return found
+        return sum(is_connected(sock) for sock in sockets_of(self.pid))
 
     def wait_connected(self, count):
         wait_for(lambda: self.connected() == count, f"{count} connected sockets of {self.name}")
@@ -816,9 +818,17 @@ class Daemon:
     def _base(self):
         """What it holds without connections; measured until nothing changes meanwhile."""
         while True:
-            before = self.descriptors(), self.connected()
-            if before == (self.descriptors(), self.connected()):
-                return before[0] - before[1]
+            before = self._lasting()
+            if before == self._lasting():
+                return before
+
+    def _lasting(self):
+        """Each descriptor is looked at once: a socket that asks DNS may be closed at any time."""
+        found = sum(not is_connected(sock) and not asks_dns(sock) for sock in sockets_of(self.pid))
+        for number in os.listdir(f"/proc/{self.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                found += not os.readlink(f"/proc/{self.pid}/fd/{number}").startswith("socket:[")
+        return found
 
 
 class Case(unittest.TestCase):
