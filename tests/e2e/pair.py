@@ -561,9 +561,13 @@ def tcp_state(sock):
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
+def is_listening(sock):
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
 def is_connected(sock):
     """TCP, or a Unix socket that was accepted: it carries the listener's name."""
-    if sock.type != socket.SOCK_STREAM or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+    if sock.type != socket.SOCK_STREAM or is_listening(sock):
         return False
     return bool(sock.getsockname()) if sock.family == socket.AF_UNIX else tcp_state(sock) != TCP_CLOSE
 
@@ -824,8 +828,9 @@ class Daemon:
         return min(looks)
 
     def _lasting(self):
-        """Each descriptor is looked at once. A socket that is about to be connected counts, and so does an open file."""
-        found = sum(not is_connected(sock) and not asks_dns(sock) for sock in sockets_of(self.pid))
+        """Each descriptor is looked at once: one that asks DNS, or that was refused, may be closed at any time."""
+        found = sum(is_listening(sock) or sock.family == socket.AF_UNIX and not is_connected(sock)
+                    for sock in sockets_of(self.pid))
         for number in os.listdir(f"/proc/{self.pid}/fd"):
             with contextlib.suppress(FileNotFoundError):
                 found += not os.readlink(f"/proc/{self.pid}/fd/{number}").startswith("socket:[")
