@@ -75,7 +75,8 @@ bool Controller::begin(ClientRelay& relay) {
   service.balance.order(hash_key(relay.client()), worker_.random_bits(), order);
   std::erase_if(order, [&](ServerIndex server) { return !is_usable(*service.servers[server]); });
   if (config.mode == Mode::Balance)
-    std::ranges::stable_partition(order, [&](ServerIndex server) { return is_lively(*service.servers[server]); });
+    std::stable_partition(order.begin(), order.end(),
+                          [&](ServerIndex server) { return is_lively(*service.servers[server]); });
   relay.start_legs(std::move(order));
   return true;
 }
