@@ -71,7 +71,9 @@ void Backends::add_candidates(ServerIndex server, bool is_in, std::vector<Candid
   }
   if (addresses.empty()) return;
   auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
-  for (std::size_t place : choices_[server].order(record_of, targets.records, draw))
+  TargetChoice last_resort;  // which takes no turn of the others
+  TargetChoice& choice = is_in ? choices_[server] : last_resort;
+  for (std::size_t place : choice.order(record_of, targets.records, draw))
     result.push_back({server, addresses[place]});
 }
 

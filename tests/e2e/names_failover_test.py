@@ -79,14 +79,14 @@ class SegmentSide(Case):
         for host in addresses[1:]:
             self.assertEqual(self.logged(both.segment, OUT, host), 1)
 
-    def test_3000_clients_meet_the_three_addresses_that_serve_equally_often(self):
+    def test_5000_clients_meet_the_three_addresses_that_serve_equally_often(self):
         addresses = dns.hosts(5)
         self.named(addresses[1:4])
         self.dns.is_rotating = True
         self.dns.set("back", A=addresses)
         self.keep(pair.Swallowing(url=url(addresses[4], self.port)))
         both = self.pair(f"tcp://back.{dns.ZONE}:{self.port}", segment="connect_timeout=3 s")
-        load = self.crowd(both.url, pair.scaled(3000))
+        load = self.crowd(both.url, pair.scaled(5000))
         self.even(load.served, "abc")
         self.quick(load, 3)
 
@@ -107,6 +107,14 @@ class SegmentSide(Case):
             self.assertEqual(self.logged(both.segment, message, addresses[0]), 1)
             self.assertEqual(self.logged(both.segment, message, addresses[1]), 0)
         self.assertEqual(self.names_of(both.url, 20), {"again": 10, "b": 10})
+
+    def test_those_beside_one_that_is_passed_over_have_the_same_share(self):
+        addresses = dns.hosts(3)
+        self.named(addresses[:2])
+        self.dns.set("back", A=addresses)
+        both = self.pair(f"tcp://back.{dns.ZONE}:{self.port}", segment="health=tcp 100 ms fall 1")
+        both.segment.wait_log(lambda r: OUT in r.line and addresses[2] in r.line, "what is passed over")
+        self.assertEqual(self.names_of(both.url, 20), {"a": 10, "b": 10})
 
     def test_with_all_passed_over_all_are_tried(self):
         addresses = dns.hosts(3)
