@@ -26,12 +26,12 @@ class Case(dns.Case):
         print(f"{load.count} clients, the slowest {max(load.seconds):.2f} s, served by {dict(load.served)}")
         return load
 
-    def even(self, served, names):
-        """Within 1%."""
+    def even(self, served, names, few=2):
+        """Within 1%, or `few` where there are not many: those who went elsewhere went to the first of the others."""
         total = sum(served.values())
         self.assertEqual(sorted(served), sorted(names))
         for count in served.values():
-            self.assertLessEqual(abs(count - total / len(names)), max(2, total / len(names) / 100), served)
+            self.assertLessEqual(abs(count - total / len(names)), max(few, total / len(names) / 100), served)
 
     def quick(self, load, timeout):
         """Nobody waited for longer than connect_timeout, and hardly anybody at all."""
@@ -87,7 +87,7 @@ class SegmentSide(Case):
         self.keep(pair.Swallowing(url=url(addresses[4], self.port)))
         both = self.pair(f"tcp://back.{dns.ZONE}:{self.port}", segment="connect_timeout=3 s")
         load = self.crowd(both.url, pair.scaled(5000))
-        self.even(load.served, "abc")
+        self.even(load.served, "abc", few=15)
         self.quick(load, 3)
 
     def test_server_that_fails_is_passed_over_and_taken_again_when_it_is_back(self):
