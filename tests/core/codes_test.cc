@@ -31,7 +31,13 @@ TEST(StreamCode, AnUnknownOneIsTreatedAsCancelled) {
     EXPECT_EQ(stream_code(static_cast<std::uint16_t>(wire)), StreamCode::Cancelled) << wire;
 }
 
-TEST(StreamCode, LinkLostIsMadeLocallyAndNeverRead) { EXPECT_EQ(stream_code(15), StreamCode::Cancelled); }
+TEST(StreamCode, SomeAreMadeLocallyAndNeverRead) {
+  EXPECT_EQ(stream_code(15), StreamCode::Cancelled);
+  EXPECT_EQ(stream_code(17), StreamCode::Cancelled);
+  EXPECT_EQ(stream_code(16), StreamCode::ResumeTimeout);
+  EXPECT_EQ(name_of(StreamCode::ResumeTimeout), "resume-timeout");
+  EXPECT_EQ(name_of(StreamCode::SessionLost), "session-lost");
+}
 
 }  // namespace
 }  // namespace cloudbus
