@@ -9,7 +9,7 @@
 
 namespace cloudbus {
 
-Controller::Controller(Worker& worker) : worker_(worker) {
+Controller::Controller(Worker& worker) : worker_(worker), resumer_(worker) {
   for (const ServiceConfig& service : worker.config().services) {
     std::vector<std::string> names;
     std::vector<Upstream*> servers;
@@ -264,6 +264,7 @@ void Controller::serve_users(Pool& pool) {
 }
 
 void Controller::on_timer(Timers::Key key) {
+  if (resumer_.on_timer(key)) return;
   auto found = place_by_key_.find(key);
   if (found == place_by_key_.end()) return;
   auto [pool, slot] = found->second;
@@ -271,6 +272,8 @@ void Controller::on_timer(Timers::Key key) {
 }
 
 void Controller::on_peer_ready(Peer& peer) {
+  Resumer::Ready resumed = resumer_.on_ready(peer);
+  if (resumed.is_own && !take_place(peer, resumed.replaces)) return;
   auto found = place_by_peer_.find(peer.id());
   if (found == place_by_peer_.end()) return;  // its address went away meanwhile
   auto [pool, slot] = found->second;
@@ -294,8 +297,13 @@ void Controller::on_going_away(Peer& peer) {
 }
 
 void Controller::on_peer_gone(Peer& peer) {
+  if (resumer_.on_gone(peer)) return;
+  if (peer.was_given_up())
+    log_line(LogLevel::Warning, "link", "given up",
+             {{"segment", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
   auto found = place_by_peer_.find(peer.id());
   if (found == place_by_peer_.end()) {  // it was draining
+    if (peer.was_given_up()) return;
     log_line(LogLevel::Info, "link", "drained",
              {{"segment", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
     return;
@@ -303,8 +311,58 @@ void Controller::on_peer_gone(Peer& peer) {
   auto [pool, slot] = found->second;
   place_by_peer_.erase(found);
   if (draining_) return;
-  pool->on_lost(*slot, peer.reason(), peer.was_ready(), peer.lost_streams());
+  pool->on_lost(*slot, peer.reason(), peer.was_ready() && !peer.was_given_up(), peer.lost_streams());
   on_down(*pool);
+}
+
+// --- Resuming ----------------------------------------------------------------------------------------------------
+
+bool Controller::may_resume(const Peer& peer) const { return peer.session().is_worth_resuming(); }
+
+void Controller::on_link_lost(Peer& peer, const std::string& reason) {
+  log_line(LogLevel::Warning, "link", "lost",
+           {{"segment", peer.name()},
+            {"reason", reason},
+            {"streams", peer.session().stream_count()},
+            {"resume", peer.session().resume_wait()}});
+  resumer_.start(peer, addresses_of(peer));
+}
+
+// Its own first, then those that DNS says are the same server's.
+std::vector<Address> Controller::addresses_of(const Peer& peer) const {
+  std::vector<Address> addresses{parse_endpoint(peer.name()).endpoint->address};
+  auto found = pools_.find(peer.address());
+  if (found == pools_.end()) return addresses;
+  for (const Upstream* user : found->second.users)
+    for (const Pool* pool : user->pools)
+      if (std::ranges::find(addresses, pool->address()) == addresses.end()) addresses.push_back(pool->address());
+  return addresses;
+}
+
+// The link of a segment that was started again takes the place of the one to the segment that is no more.
+bool Controller::take_place(Peer& fresh, PeerId lost) {
+  auto found = place_by_peer_.find(lost);
+  if (found == place_by_peer_.end()) {
+    if (lost != 0) fresh.close(LinkCode::NoError, "the address is no more");
+    return false;
+  }
+  Place place = found->second;
+  place_by_peer_.erase(found);
+  place_by_peer_[fresh.id()] = place;
+  place.slot->peer = fresh.id();
+  return true;
+}
+
+void Controller::on_resume(Peer& fresh, const ResumeFrame& answer, Bytes rest) {
+  Peer* peer = resumer_.on_resumed(fresh, answer, rest);
+  if (!peer) return;
+  log_line(LogLevel::Info, "link", "resumed",
+           {{"segment", peer->name()},
+            {"link", peer->id()},
+            {"after", worker_.now() - peer->lost_at()},
+            {"replayed", peer->replayed()},
+            {"streams", peer->session().stream_count()}});
+  on_room_for_streams(*peer);
 }
 
 void Controller::on_drain() {
