@@ -311,7 +311,10 @@ void Controller::on_peer_gone(Peer& peer) {
   auto [pool, slot] = found->second;
   place_by_peer_.erase(found);
   if (draining_) return;
-  pool->on_lost(*slot, peer.reason(), peer.was_ready() && !peer.was_given_up(), peer.lost_streams());
+  if (peer.was_given_up())
+    pool->replace(*slot);
+  else
+    pool->on_lost(*slot, peer.reason(), peer.was_ready(), peer.lost_streams());
   on_down(*pool);
 }
 
@@ -326,6 +329,10 @@ void Controller::on_link_lost(Peer& peer, const std::string& reason) {
             {"streams", peer.session().stream_count()},
             {"resume", peer.session().resume_wait()}});
   resumer_.start(peer, addresses_of(peer));
+  auto found = place_by_peer_.find(peer.id());
+  if (found == place_by_peer_.end()) return;
+  found->second.slot->is_down = true;
+  on_down(*found->second.pool);
 }
 
 // Its own first, then those that DNS says are the same server's.
@@ -362,7 +369,10 @@ void Controller::on_resume(Peer& fresh, const ResumeFrame& answer, Bytes rest) {
             {"after", worker_.now() - peer->lost_at()},
             {"replayed", peer->replayed()},
             {"streams", peer->session().stream_count()}});
-  on_room_for_streams(*peer);
+  auto found = place_by_peer_.find(peer->id());
+  if (found == place_by_peer_.end()) return;
+  found->second.slot->is_down = false;
+  serve_users(*found->second.pool);
 }
 
 void Controller::on_drain() {
