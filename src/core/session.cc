@@ -24,7 +24,7 @@ Session::Session(Role role, const Hello& hello, const SessionLimits& limits, Sla
   own_.initial_window = limits.initial_window;
   own_.max_streams = max_streams_own_ = role == Role::Segment ? limits.max_streams : 0;
   resume_window_ =
-      std::clamp<std::uint64_t>(budget.limit() / 16, 16 * std::uint64_t{kMinWindow}, limits.max_resume_window);
+      std::clamp<std::uint64_t>(budget.limit() / 16, 4 * std::uint64_t{kMinWindow}, limits.max_resume_window);
   if (own_.resume) own_.resume->window = static_cast<std::uint32_t>(resume_window_);
   if (role == Role::Controller) greet();
 }
