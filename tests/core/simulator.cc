@@ -421,7 +421,7 @@ class Simulation {
     bool meant = closing_ || (hole && timed_out);
     require(meant, "{} closed its session: {}: {}", name(e), name_of(closed.error.code), closed.error.reason);
     if (hole && !closed.by_peer)
-      require(now_ - ends_[e]->last_heard <= seconds(15), "{} noticed a dead peer late", name(e));
+      require(now_ - ends_[e]->last_heard <= seconds(15) + milliseconds(100), "{} noticed a dead peer late", name(e));
     if (closed.by_peer) require(closed.error.code == close_code_ || hole, "CLOSE arrived with another code");
     if (closed.by_peer)
       require(session(1 - e).closed().error.reason == closed.error.reason, "CLOSE arrived with another reason");
