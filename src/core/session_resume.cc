@@ -129,6 +129,7 @@ void Session::attach(std::uint64_t position, Bytes opening, Time now) {
   if (state_ != State::Detached) return;
   state_ = State::Ready;
   last_received_ = now;
+  pings_ = kPingLimit;  // each link has its own
   std::uint64_t written = position_acked_ + output_.kept();
   if (position < position_acked_ || position > written)
     return close(LinkCode::ProtocolError, fmt::format("the peer has {} bytes, those from {} to {} are here", position,

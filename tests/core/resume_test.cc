@@ -358,6 +358,15 @@ TEST(Resume, EachClaimIsAcceptedOnce) {
   EXPECT_TRUE(end->session.accept_resume(claim));
 }
 
+TEST(Resume, EveryLinkMayBePinged) {
+  auto end = ready(Role::Segment);
+  for (int i = 0; i < 1'000; i++) {
+    EXPECT_EQ(end->feed(ping(7)), "");
+    end->session.detach();
+    end->session.attach(0, {}, end->now);
+  }
+}
+
 TEST(Resume, ADrainGoesOnOnTheNextLink) {
   auto end = ready(Role::Segment);
   end->feed(open(1));

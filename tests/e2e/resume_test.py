@@ -131,6 +131,7 @@ class Resume(ResumeCase):
             want = source.randrange(1, 2 * max(1, size // CUTS))
             pair.wait_for(lambda b=before, w=want: cutter.passed - b > w or
                           not any(worker.is_alive() for worker in workers[:2]), "bytes")
+            self.assertTrue(workers[2].is_alive(), "a conversation was reset")
             if cutter.cut():
                 cuts += 1
                 pair.wait_for(lambda n=cuts: cutter.made > n, "another link")

@@ -13,7 +13,7 @@ namespace cloudbus {
 // So many at once, and so many more a second.
 class TokenBucket {
  public:
-  TokenBucket(std::uint32_t burst, std::uint32_t per_second) : burst_(burst), per_second_(per_second), tokens_(burst) {}
+  constexpr TokenBucket(std::uint32_t burst, std::uint32_t per_second) : burst_(burst), per_second_(per_second), tokens_(burst) {}
 
   // False when there is none left: the limit was passed.
   bool take(Time now) {

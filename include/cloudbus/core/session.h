@@ -273,7 +273,8 @@ class Session {
   ResumeFrame resume_;
   bool is_silent_ = false;
 
-  TokenBucket idle_frames_{8192, 1024}, pings_{64, 16};
+  static constexpr TokenBucket kPingLimit{64, 16};  // on one link
+  TokenBucket idle_frames_{8192, 1024}, pings_ = kPingLimit;
   Time started_, last_received_;
   Time ping_sent_{};           // of the last ping
   bool ping_pending_ = false;  // no reply to it yet
