@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/parking.h"
 
+#include <algorithm>
+
 #include "cloudbus/app/peer.h"
 #include "cloudbus/app/worker.h"
 
@@ -23,9 +25,13 @@ void Parking::add(PeerId peer) {
   std::uint64_t kept = 0, most = worker_.budget().limit() / kMemoryPart;
   for (PeerId id : parked_) kept += kept_by(*find(id));
   while (parked_.size() > kMost || (kept > most && parked_.size() > 1)) {
-    Peer& oldest = *find(parked_.front());
+    // Links that broke soon after they were made leave sessions with nothing in them: those go first.
+    auto is_empty = [this](PeerId id) { return !find(id)->session().is_worth_resuming(); };
+    auto place = std::ranges::find_if(parked_, is_empty);
+    if (place == parked_.end()) place = parked_.begin();
+    Peer& oldest = *find(*place);
     kept -= kept_by(oldest);
-    parked_.pop_front();
+    parked_.erase(place);
     oldest.give_up(StreamCode::ResumeTimeout, "too many sessions wait for their links");
   }
 }

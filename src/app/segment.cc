@@ -149,7 +149,7 @@ void Segment::on_peer_gone(Peer& peer) {
   if (peer.session().is_resumable()) worker_.sessions().remove(peer.session().key().id);
   if (peer.has_handed_over()) return;
   if (peer.was_given_up())
-    return log_line(peer.lost_streams() > 0 ? LogLevel::Warning : LogLevel::Info, "link", "given up",
+    return log_line(peer.lost_streams() > 0 ? LogLevel::Warning : LogLevel::Debug, "link", "given up",
                     {{"controller", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
   bool fault = is_fault_of_peer(peer.code()) || !peer.was_ready();
   log_line(fault ? LogLevel::Warning : LogLevel::Info, "link", peer.was_ready() ? "down" : "refused",
@@ -172,7 +172,9 @@ void Segment::on_drain() {
 // --- Resuming ----------------------------------------------------------------------------------------------------
 
 void Segment::on_link_lost(Peer& peer, const std::string& reason) {
-  log_line(peer.session().stream_count() > 0 ? LogLevel::Warning : LogLevel::Info, "link", "lost",
+  bool is_empty = !peer.session().is_worth_resuming();
+  auto level = is_empty ? LogLevel::Debug : peer.session().stream_count() > 0 ? LogLevel::Warning : LogLevel::Info;
+  log_line(level, "link", "lost",
            {{"controller", peer.name()},
             {"reason", reason},
             {"streams", peer.session().stream_count()},
