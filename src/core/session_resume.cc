@@ -34,6 +34,7 @@ void Session::agree_on_resuming() {
 bool Session::is_full() const {
   if (!is_resumable()) return false;
   std::uint64_t window = budget_.pressed() ? resume_window_ / 2 : resume_window_;
+  if (budget_.exhausted()) window = std::min(window, 2 * kMostUnacknowledged);  // the peer acknowledges sooner
   return output_.kept() - output_.rewound() + output_.size() >= window;
 }
 

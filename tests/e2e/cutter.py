@@ -11,10 +11,10 @@ import pair
 class Cutter:
     """Passes on what comes; cut() resets all links, at any byte. At `url` for the controller, to `target`."""
 
-    def __init__(self, target=None, kind="tcp4", folder=None):
-        family, address = pair.socket_address(pair.bind_text(kind, folder, "cutter"))
+    def __init__(self, target=None, kind="tcp4", folder=None, url=None):
+        family, address = pair.socket_address(url or pair.bind_text(kind, folder, "cutter"))
         self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.socket.bind((pair.HOME, 0) if kind == "tcp4" else address)
+        self.socket.bind(address if url or kind != "tcp4" else (pair.HOME, 0))
         self.socket.listen(64)
         self.url = pair.url_of(self.socket)
         self.target = target

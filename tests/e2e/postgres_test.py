@@ -138,7 +138,8 @@ class Postgres(pair.Case):
 
     def test_open_transaction_goes_on_after_the_link_broke(self):
         segment = self.segment(f"[Orders]\nbind=tcp://{pair.HOME}:0\nserver={self.tcp}\n")
-        cutter = self.keep(Cutter(segment.address()))
+        cutter = Cutter(segment.address())
+        self.addCleanup(cutter.close)
         controller = self.controller(f"[Orders]\nbind=tcp://127.0.0.1:0\nserver={cutter.url}\n")
         controller.wait_link()
         self.links(controller, segment)

@@ -16,6 +16,7 @@ import threading
 import time
 import unittest
 
+import dns
 import pair
 import wire
 from cutter import Cutter
@@ -26,6 +27,12 @@ SIZE = int(os.environ.get("RESUME_MIB", "96")) * pair.MIB
 
 class ResumeCase(pair.Case):
 
+    def cutter(self, *target, **more):
+        """Stays until the daemons have ended: without it they would wait for their links."""
+        cutter = Cutter(*target, **more)
+        self.addCleanup(cutter.close)
+        return cutter
+
     def cut_pair(self, server, link="tcp4", segment="", controller="", segment_global="", controller_global="",
                  service="Orders", recorded=False):
         """A pair with a cutter on its link: (cutter, controller, segment)."""
@@ -35,7 +42,7 @@ class ResumeCase(pair.Case):
             bind = f"tcp://{pair.HOME}:0"
         back = self.segment(f"[Cloudbus]\n{segment_global}\n[{service}]\nbind={bind}\nserver={server}\n{segment}\n",
                             name=f"segment{number}")
-        cutter = self.keep(Cutter(back.address(service), link, self.folder))
+        cutter = self.cutter(back.address(service), kind=link, folder=self.folder)
         cutter.recorded = [] if recorded else None
         front = self.controller(
             f"[Cloudbus]\n{controller_global}\n[{service}]\nbind=tcp://127.0.0.1:0\nserver={cutter.url}\n{controller}\n",
@@ -171,7 +178,7 @@ class Resume(ResumeCase):
         backends = [self.backend(serve) for _ in range(3)]
         segments = [self.segment(f"[Orders]\nbind=tcp://{pair.HOME}:0\nserver={backend.url}\n", name=f"segment{n}")
                     for n, backend in enumerate(backends)]
-        cutters = [self.keep(Cutter(segment.address())) for segment in segments]
+        cutters = [self.cutter(segment.address()) for segment in segments]
         controller = self.controller("[Orders]\nbind=tcp://127.0.0.1:0\nmode=publish\nlag_limit=64M\n" +
                                      "".join(f"server={cutter.url}\n" for cutter in cutters))
         controller.wait_link(count=3)
@@ -262,7 +269,7 @@ class Given(ResumeCase):
         backends = [self.backend(pair.echo), self.backend(pair.hold)]
         segment = self.segment("[Cloudbus]\nbind=tcp://127.0.0.1:0\n" + "".join(
             f"[{name}]\nserver={backend.url}\n" for name, backend in zip(("Long", "Short"), backends)))
-        cutter = self.keep(Cutter(segment.listening()[0].fields["address"]))
+        cutter = self.cutter(segment.listening()[0].fields["address"])
         controller = self.controller(f"[Long]\nbind=tcp://127.0.0.1:0\nserver={cutter.url}\n"
                                      f"[Short]\nbind=tcp://127.0.0.1:0\nserver={cutter.url}\nresume=0\n")
         controller.wait_link()
@@ -436,6 +443,52 @@ class Attackers(ResumeCase):
         for daemon in (controller, segment):
             for line in daemon.lines:
                 self.assertNotIn(fields[6].hex()[:16], line.lower())
+
+
+class Addresses(dns.Case, ResumeCase):
+
+    def test_another_address_of_the_same_segment_carries_the_session(self):
+        segment = self.segment(f"[Orders]\nbind=tcp://{pair.HOME}:0\nserver=builtin:echo\n")
+        hosts = dns.hosts(2)
+        port = dns.free_port(*hosts)
+        cutters = [self.cutter(segment.address(), url=f"tcp://{host}:{port}") for host in hosts]
+        self.dns.set("all", A=hosts)
+        controller = self.controller(f"[Orders]\nbind=tcp://127.0.0.1:0\nserver=tcp://all.{dns.ZONE}:{port}\n")
+        controller.wait_link(count=2)
+        self.links(controller, segment, 2)
+        clients = [self.connect(controller.address()) for _ in range(4)]
+        for client in clients:
+            client.exchange(b"before")
+        mark = controller.mark()
+        cutters[0].refuse()
+        cutters[0].cut()
+        record = controller.wait_log(lambda r: r.message.startswith("resumed"), "resumed", mark)
+        self.assertEqual(record.fields["streams"], "2")
+        for client in clients:
+            self.assertEqual(client.exchange(b"after"), b"after")
+
+    def test_another_segment_at_another_address_does_not(self):
+        sites = [self.segment(f"[Orders]\nbind=tcp://{pair.HOME}:0\nserver=builtin:echo\n", name=f"segment{n}")
+                 for n in range(2)]
+        hosts = dns.hosts(2)
+        port = dns.free_port(*hosts)
+        cutters = [self.cutter(site.address(), url=f"tcp://{host}:{port}") for site, host in zip(sites, hosts)]
+        self.dns.set("all", A=hosts)
+        controller = self.controller(f"[Orders]\nbind=tcp://127.0.0.1:0\nserver=tcp://all.{dns.ZONE}:{port}\n")
+        controller.wait_link(count=2)
+        for site in sites:
+            self.links(controller, site)
+        clients = [self.connect(controller.address()) for _ in range(4)]
+        for client in clients:
+            client.exchange(b"before")
+        mark = controller.mark()
+        cutters[0].refuse()
+        cutters[0].cut()
+        sites[1].wait_log(lambda r: "this is another segment" in r.line, "the controller's visit")
+        cutters[0].refuse(False)
+        controller.wait_log(lambda r: r.message.startswith("resumed"), "resumed", mark)
+        for client in clients:
+            self.assertEqual(client.exchange(b"after"), b"after")
 
 
 class Programs(ResumeCase):
