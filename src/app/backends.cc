@@ -17,17 +17,25 @@ std::vector<std::string> names(const ServiceConfig& config) {
   return result;
 }
 
+HealthRules rules(const HealthConfig& health) {
+  if (!health.is_active()) return {};
+  return {health.fall, health.rise, true};
+}
+
 }  // namespace
 
 Backends::Backends(Worker& worker, const ServiceConfig& config)
     : worker_(worker),
       config_(config),
       balance_(config.balance, names(config), worker.index()),
-      choices_(config.servers.size()) {}
+      choices_(config.servers.size()),
+      rules_(rules(config.health)),
+      checker_(worker.loop(), config.health.every, config.connect_timeout, static_cast<CheckOwner&>(*this)) {}
 
 void Backends::start() {
   bool lazily = config_.refresh == Refresh::Lazy;
   for (const ServerConfig& server : config_.servers) ids_.push_back(worker_.directory().watch(server.endpoint, lazily));
+  if (config_.health.is_active()) checker_.start();
 }
 
 std::vector<Backends::Candidate> Backends::candidates(std::string_view client) {
@@ -63,8 +71,24 @@ void Backends::add_candidates(ServerIndex server, bool is_in, std::vector<Candid
   }
   if (addresses.empty()) return;
   auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
-  for (std::size_t place : choices_[server].order(record_of, targets.records, draw))
+  TargetChoice last_resort;  // which takes no turn of the others
+  TargetChoice& choice = is_in ? choices_[server] : last_resort;
+  for (std::size_t place : choice.order(record_of, targets.records, draw))
     result.push_back({server, addresses[place]});
+}
+
+std::vector<Address> Backends::addresses_to_check() noexcept {
+  std::vector<Address> result;
+  for (ServerIndex server = 0; server < ids_.size(); server++) {
+    if (config_.servers[server].endpoint.is_builtin()) continue;
+    const std::vector<Address>& addresses = worker_.directory().targets(ids_[server]).addresses;
+    result.insert(result.end(), addresses.begin(), addresses.end());
+  }
+  return result;
+}
+
+void Backends::on_checked(const Address& address, int error) noexcept {
+  error == 0 ? on_connected(address) : on_failed(address, error);
 }
 
 void Backends::on_connected(const Address& address) {
@@ -73,15 +97,18 @@ void Backends::on_connected(const Address& address) {
   if (found == health_.end()) return;
   if (found->second.on_success())
     log_line(LogLevel::Info, config_.name, "the server can be connected again", {{"server", found->first}});
-  health_.erase(found);
+  if (found->second.is_well()) health_.erase(found);
 }
 
 void Backends::on_failed(const Address& address, int error) {
   std::string name = address.to_string();
-  Health& health = health_[name];
+  Health& health = health_.try_emplace(name, rules_).first->second;
   if (!health.on_failure(worker_.now())) return;
-  log_line(LogLevel::Warning, config_.name, "the server is passed over: it failed several times in a row",
-           {{"server", name}, {"error", std::strerror(error)}, {"retry", health.out_for()}});
+  Duration retry = rules_.is_checked ? config_.health.every : health.out_for();
+  const char* words = is_single() ? "the server failed several times in a row"
+                                  : "the server is passed over: it failed several times in a row";
+  log_line(LogLevel::Warning, config_.name, words,
+           {{"server", name}, {"error", std::strerror(error)}, {"retry", retry}});
 }
 
 }  // namespace cloudbus

@@ -84,6 +84,7 @@ void ClientRelay::leg_unreachable(LegId leg) {
   step();
 }
 
+const std::string& ClientRelay::address(LegId leg) const { return legs_->streams[leg].address; }
 std::span<const std::string> ClientRelay::tried(LegId leg) const { return legs_->streams[leg].tried; }
 
 // The stream was refused, and nothing of it was delivered: another address of the same server may have it.
@@ -92,13 +93,24 @@ bool ClientRelay::try_elsewhere(LegId leg, StreamCode code) {
   Fanout& fanout = legs_->fanout;
   ServerIndex server = fanout.leg(leg).server;
   if (fanout.leg(leg).state != LegState::Opening) return false;
-  controller_.on_refused(stream.peer, code);
+  if (code != StreamCode::LinkLost) controller_.on_refused(stream.peer, code);
   stream.tried.push_back(stream.address);
   if (!controller_.has_other_address(*this, leg, server) || !fanout.begin_again(leg, code)) return false;
   stream.id = 0;
   controller_.open_leg(*this, leg, server);
   step();
   return true;
+}
+
+// What was sent may have been delivered, and the segment may go on at any time: such a leg stays.
+void ClientRelay::on_quiet_link(LegId id) {
+  if (!legs_ || stage_ == Stage::Closed) return;
+  const Leg& leg = legs_->fanout.leg(id);
+  if (leg.state != LegState::Opening || leg.sent > 0) return;
+  bool has_next = service_.mode == Mode::Balance && legs_->fanout.can_begin();
+  if (!has_next && !controller_.has_other_address(*this, id, leg.server)) return;
+  if (Session* session = session_of(id)) session->reset(legs_->streams[id].id, StreamCode::Cancelled);
+  on_reset(id, StreamCode::LinkLost);
 }
 
 void ClientRelay::on_accepted(LegId leg) {

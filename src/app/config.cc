@@ -231,13 +231,20 @@ void add_line(std::string& text, std::string_view key, std::string_view value) {
   text.append(key).append("=").append(value).append("\n");
 }
 
+std::string format_health(const HealthConfig& health) {
+  if (!health.is_active()) return "passive";
+  return "tcp " + format_duration(health.every) + " fall " + std::to_string(health.fall) + " rise " +
+         std::to_string(health.rise);
+}
+
 void add_service(std::string& text, const ServiceConfig& service, Role role) {
   text += "\n[" + service.name + "]\n";
   for (const BindConfig& bind : service.binds) add_line(text, "bind", bind.endpoint.to_string());
   for (const ServerConfig& server : service.servers) add_line(text, "server", server.endpoint.to_string());
   if (service.service != service.name) add_line(text, "service", service.service);
-  if (role == Role::Controller) add_line(text, "links", std::to_string(service.links));
+  if (role == Role::Controller) add_line(text, "links", service.links == 0 ? "auto" : std::to_string(service.links));
   add_line(text, "refresh", word_of(service.refresh));
+  add_line(text, "health", format_health(service.health));
   add_line(text, "mode", word_of(service.mode));
   if (service.servers.size() > 1) add_line(text, "balance", word_of(service.balance));
   if (fans_out(service.mode)) {

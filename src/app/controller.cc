@@ -8,6 +8,12 @@
 #include "cloudbus/app/log.h"
 
 namespace cloudbus {
+namespace {
+
+// Between pings of one link beside the streams that are opened.
+constexpr Duration kCheckApart = std::chrono::milliseconds(100);
+
+}  // namespace
 
 Controller::Controller(Worker& worker) : worker_(worker), resumer_(worker) {
   for (const ServiceConfig& service : worker.config().services) {
@@ -18,6 +24,9 @@ Controller::Controller(Worker& worker) : worker_(worker), resumer_(worker) {
       Upstream& upstream = upstreams_[name];
       upstream.endpoint = server.endpoint;
       upstream.links = std::max(upstream.links, service.links);
+      upstream.has_extra |= service.links == 0;
+      bool is_sooner = !upstream.health.is_active() || service.health.every < upstream.health.every;
+      if (service.health.is_active() && is_sooner) upstream.health = service.health;
       upstream.is_lazy |= service.refresh == Refresh::Lazy;
       servers.push_back(&upstream);
       names.push_back(std::move(name));
@@ -39,27 +48,35 @@ void Controller::on_start() {
 void Controller::on_client(const ServiceConfig& service, int fd, const Address& address) {
   auto made = std::make_unique<ClientRelay>(*this, worker_, worker_.new_id(), service, fd, address);
   auto& relay = static_cast<ClientRelay&>(worker_.add_relay(std::move(made)));
-  bool is_renewing = false;
-  for (Upstream* server : services_.at(&service).servers)
-    if (!server->is_lazy) is_renewing |= worker_.directory().renew(server->id);
-  if (!is_renewing && begin(relay)) return;
+  if (begin(relay)) return;
   for (Upstream* server : services_.at(&service).servers) wait(*server, {relay.id(), std::nullopt});
 }
 
-// False while the links that it needs are not there.
+// False while the links that it needs are not there, or names are being asked for on its behalf.
 bool Controller::begin(ClientRelay& relay) {
   const ServiceConfig& config = relay.service();
   Service& service = services_.at(&config);
+  bool is_renewing = false;
+  for (Upstream* server : service.servers)
+    if (!server->is_lazy) is_renewing |= worker_.directory().renew(server->id);
+  if (is_renewing) return false;
   auto has_a_link = [this](Upstream* server) { return has_link(*server); };
-  if (std::ranges::count_if(service.servers, has_a_link) < static_cast<std::ptrdiff_t>(config.fanout.quorum))
+  if (std::ranges::count_if(service.servers, has_a_link) < static_cast<std::ptrdiff_t>(config.fanout.quorum)) {
+    for (Upstream* server : service.servers) grow(*server);
     return false;
+  }
   if (config.mode == Mode::OneToOne && service.servers.front()->pools.size() == 1) {
-    relay.open_on(*service.servers.front()->pools.front()->pick());
+    Pool& pool = *service.servers.front()->pools.front();
+    relay.open_on(*pool.pick());
+    grow(pool);
     return true;
   }
   std::vector<ServerIndex> order;
   service.balance.order(hash_key(relay.client()), worker_.random_bits(), order);
   std::erase_if(order, [&](ServerIndex server) { return !is_usable(*service.servers[server]); });
+  if (config.mode == Mode::Balance)
+    std::stable_partition(order.begin(), order.end(),
+                          [&](ServerIndex server) { return is_lively(*service.servers[server]); });
   relay.start_legs(std::move(order));
   return true;
 }
@@ -68,17 +85,24 @@ void Controller::open_leg(ClientRelay& relay, LegId leg, ServerIndex server) {
   Upstream& upstream = *services_.at(&relay.service()).servers[server];
   if (Peer* peer = pick(upstream, relay.tried(leg))) return open_on(relay, leg, *peer);
   if (!is_usable(upstream)) return relay.leg_unreachable(leg);
+  grow(upstream);
   wait(upstream, {relay.id(), leg});
 }
 
+// The ping beside it tells soon whether somebody is there.
 void Controller::open_on(ClientRelay& relay, LegId leg, Peer& peer) {
-  relay.open_leg_on(leg, peer, place_by_peer_.at(peer.id()).pool->address_text());
+  Pool& pool = *place_by_peer_.at(peer.id()).pool;
+  peer.session().check(worker_.now(), kCheckApart);
+  relay.open_leg_on(leg, peer, pool.address_text());
+  grow(pool);
 }
 
 bool Controller::has_other_address(const ClientRelay& relay, LegId leg, ServerIndex server) {
   const Upstream& upstream = *services_.at(&relay.service()).servers[server];
   return std::ranges::any_of(upstream.pools, [&](Pool* pool) {
-    return std::ranges::find(relay.tried(leg), pool->address_text()) == relay.tried(leg).end() && pool->pick();
+    bool was_tried = pool->address_text() == relay.address(leg) ||
+                     std::ranges::find(relay.tried(leg), pool->address_text()) != relay.tried(leg).end();
+    return !was_tried && pool->pick();
   });
 }
 
@@ -93,18 +117,26 @@ bool Controller::is_usable(const Upstream& upstream) const {
   return std::ranges::any_of(upstream.pools, &Pool::is_usable);
 }
 
-// Of the addresses that can be had, so that the turns of one that cannot are shared by all others. With all of them
-// out, all are tried.
+// An address of it can be had now, and nothing speaks against it.
+bool Controller::is_lively(const Upstream& upstream) const {
+  return std::ranges::any_of(
+      upstream.pools, [this](Pool* pool) { return pool->is_in(worker_.now()) && !pool->is_quiet() && pool->pick(); });
+}
+
+// Of the addresses that can be had and answer, so that the turns of one that cannot are shared by all others. With all
+// of them out, all are tried.
 Peer* Controller::pick(Upstream& upstream, std::span<const std::string> tried) {
   auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
   const Targets& targets = worker_.directory().targets(upstream.id);
-  for (bool is_out_allowed : {false, true}) {
+  enum class Allowed { Good, Quiet, All };
+  for (Allowed allowed : {Allowed::Good, Allowed::Quiet, Allowed::All}) {
     std::vector<Pool*> pools;
     std::vector<std::uint32_t> record_of;
     for (std::size_t place = 0; place < upstream.pools.size(); place++) {
       Pool& pool = *upstream.pools[place];
-      bool is_in = is_out_allowed || pool.health.is_in(worker_.now());
-      if (!is_in || std::ranges::find(tried, pool.address_text()) != tried.end() || !pool.pick()) continue;
+      if (allowed != Allowed::All && !pool.is_in(worker_.now())) continue;
+      if (allowed == Allowed::Good && pool.is_quiet()) continue;
+      if (std::ranges::find(tried, pool.address_text()) != tried.end() || !pool.pick()) continue;
       pools.push_back(&pool);
       record_of.push_back(targets.record_of[place]);
     }
@@ -181,7 +213,11 @@ void Controller::give_up_legs(Upstream& upstream) {
 
 void Controller::on_targets(Directory::Id id) {
   auto found = upstream_by_id_.find(id);
-  if (found != upstream_by_id_.end()) update(*found->second);
+  if (found == upstream_by_id_.end()) return;
+  update(*found->second);
+  // Who has waited for the answer may be served by another server.
+  if (!found->second->is_lazy)
+    for (auto& [name, upstream] : upstreams_) serve_waiting(upstream);
 }
 
 // The addresses of a server are what the directory says: links to new ones are made, links to those that are no more
@@ -203,12 +239,49 @@ Pool& Controller::use_pool(Upstream& upstream, const Address& address) {
   if (!entry.pool) entry.pool = std::make_unique<Pool>(worker_, address);
   if (std::ranges::find(entry.users, &upstream) == entry.users.end()) entry.users.push_back(&upstream);
   Pool& pool = *entry.pool;
-  while (pool.slots().size() < static_cast<std::size_t>(upstream.links)) {
-    Pool::Slot& slot = pool.add_slot();
-    place_by_key_[slot.key] = {&pool, &slot};
-    dial(pool, slot);
-  }
+  if (upstream.has_extra) pool.grow();
+  pool.check(upstream.health);
+  pool_by_check_[pool.check_key()] = &pool;
+  while (pool.slots().size() < static_cast<std::size_t>(upstream.links)) add_link(pool, false);
   return pool;
+}
+
+void Controller::add_link(Pool& pool, bool is_extra) {
+  Pool::Slot& slot = pool.add_slot();
+  slot.is_extra = is_extra;
+  place_by_key_[slot.key] = {&pool, &slot};
+  dial(pool, slot);
+}
+
+// An extra one that is not needed any more, or could not be had.
+void Controller::remove_link(Pool& pool, Pool::Slot& slot) {
+  place_by_key_.erase(slot.key);
+  drain_link(slot.peer);
+  pool.remove_slot(slot);
+}
+
+void Controller::grow(Pool& pool) {
+  if (draining_ || !pool.needs_more()) return;
+  log_line(LogLevel::Info, "link", "is joined by another: there was no room on it",
+           {{"segment", pool.name()}, {"links", std::uint64_t{pool.slots().size()}}});
+  add_link(pool, true);
+}
+
+void Controller::grow(Upstream& upstream) {
+  for (Pool* pool : upstream.pools) grow(*pool);
+}
+
+// The link ends with its streams.
+void Controller::drain_link(PeerId id) {
+  place_by_peer_.erase(id);
+  Peer* peer = worker_.find_peer(id);
+  if (!peer) return;
+  if (peer->session().is_ready() || peer->is_detached())
+    peer->session().drain(worker_.now());
+  else
+    peer->close(LinkCode::NoError, "it is not needed any more");
+  worker_.touch(*peer);
+  leaving_.push_back(peer->id());
 }
 
 void Controller::leave_pool(Upstream& upstream, Pool& pool) {
@@ -218,16 +291,9 @@ void Controller::leave_pool(Upstream& upstream, Pool& pool) {
   log_line(LogLevel::Info, "link", "is drained: its address is no more", {{"segment", pool.name()}});
   for (Pool::Slot& slot : pool.slots()) {
     place_by_key_.erase(slot.key);
-    place_by_peer_.erase(slot.peer);
-    Peer* peer = worker_.find_peer(slot.peer);
-    if (!peer) continue;
-    if (peer->session().is_ready())
-      peer->session().drain(worker_.now());
-    else
-      peer->close(LinkCode::NoError, "the address is no more");
-    worker_.touch(*peer);
-    leaving_.push_back(peer->id());
+    drain_link(slot.peer);
   }
+  pool_by_check_.erase(pool.check_key());
   pools_.erase(entry);
 }
 
@@ -246,10 +312,12 @@ void Controller::on_turn_end() {
 
 void Controller::dial(Pool& pool, Pool::Slot& slot) {
   if (draining_) return;
-  if (Peer* peer = pool.dial(slot))
+  if (Peer* peer = pool.dial(slot)) {
     place_by_peer_[peer->id()] = {&pool, &slot};
-  else
-    on_down(pool);
+    return;
+  }
+  if (slot.is_extra) remove_link(pool, slot);
+  on_down(pool);
 }
 
 // No link of the pool may be left.
@@ -265,10 +333,14 @@ void Controller::serve_users(Pool& pool) {
 
 void Controller::on_timer(Timers::Key key) {
   if (resumer_.on_timer(key)) return;
+  if (auto check = pool_by_check_.find(key); check != pool_by_check_.end()) return check->second->on_check();
   auto found = place_by_key_.find(key);
   if (found == place_by_key_.end()) return;
   auto [pool, slot] = found->second;
-  dial(*pool, *slot);
+  if (slot->peer == 0) return dial(*pool, *slot);
+  if (!pool->is_idle(*slot)) return pool->look_again(*slot);
+  log_line(LogLevel::Info, "link", "is closed: it was not needed for a minute", {{"segment", pool->name()}});
+  remove_link(*pool, *slot);
 }
 
 void Controller::on_peer_ready(Peer& peer) {
@@ -296,6 +368,18 @@ void Controller::on_going_away(Peer& peer) {
   pool->replace(*slot);
 }
 
+void Controller::on_congested(Peer& peer) {
+  if (auto found = place_by_peer_.find(peer.id()); found != place_by_peer_.end()) grow(*found->second.pool);
+}
+
+// Who has sent nothing yet can still go elsewhere, where there is an elsewhere.
+void Controller::on_quiet(Peer& peer) {
+  std::vector<OwnerId> owners;
+  peer.session().for_each_stream([&](StreamId, OwnerId owner) { owners.push_back(owner); });
+  for (OwnerId owner : owners)
+    if (auto* relay = static_cast<ClientRelay*>(worker_.find_relay(owner))) relay->on_quiet_link(leg_of(owner));
+}
+
 void Controller::on_peer_gone(Peer& peer) {
   if (resumer_.on_gone(peer)) return;
   if (peer.was_given_up())
@@ -315,6 +399,7 @@ void Controller::on_peer_gone(Peer& peer) {
     pool->replace(*slot);
   else
     pool->on_lost(*slot, peer.reason(), peer.was_ready(), peer.lost_streams());
+  if (slot->is_extra) remove_link(*pool, *slot);
   on_down(*pool);
 }
 
@@ -357,6 +442,7 @@ bool Controller::take_place(Peer& fresh, PeerId lost) {
   place_by_peer_.erase(found);
   place_by_peer_[fresh.id()] = place;
   place.slot->peer = fresh.id();
+  if (Peer* before = worker_.find_peer(lost)) fresh.tells_congestion = before->tells_congestion;
   return true;
 }
 

@@ -167,7 +167,7 @@ bool Directory::renew(Id id) {
   for (const Key& key : std::set<Key>(entries_[id].names)) {
     Name& name = names_.at(key);
     if (name.clock.is_due(worker_.now())) ask(key, name);
-    is_asking |= name.clock.is_asking();
+    is_asking |= name.clock.is_awaited();
   }
   return is_asking;
 }
@@ -192,7 +192,7 @@ void Directory::on_answer(Resolver::Answer& answer, std::set<Id>& touched) {
   auto token = tokens_.find(answer.token);
   if (token == tokens_.end()) return;  // nobody wants it any more
   Key key = token->second;
-  tokens_.erase(token);
+  if (answer.is_last) tokens_.erase(token);
   Name& name = names_.at(key);
   take(name, key, answer);
   touched.insert(name.users.begin(), name.users.end());
@@ -205,13 +205,26 @@ void Directory::take(Name& name, const Key& key, Resolver::Answer& answer) {
     name.clock.on_failed(now, worker_.random());
     return log_trouble(name, key, answer.error);
   }
-  name.addresses = std::move(answer.addresses);
+  take_addresses(name, answer);
   if (answer.status == Resolver::Status::Missing) {
     name.clock.on_missing(answer.ttl == Duration::zero() ? kNegative : answer.ttl, now);
     return log_trouble(name, key, "there are none");
   }
-  name.clock.on_found(answer.ttl, now);
+  if (answer.is_last) {
+    name.clock.on_found(answer.ttl, now);
+  } else {
+    name.clock.on_part(answer.ttl, now);
+  }
   if (std::exchange(name.is_told, false)) log_line(LogLevel::Info, "name", "is resolved again", {{"name", key.second}});
+}
+
+// A family that was not answered keeps what was known of it, a day at most.
+void Directory::take_addresses(Name& name, Resolver::Answer& answer) {
+  if (answer.unknown == AF_UNSPEC) name.whole_at = worker_.now();
+  if (worker_.now() >= name.whole_at + NameClock::kStale) name.addresses.clear();
+  std::erase_if(name.addresses, [&](const Address& known) { return known.family() != answer.unknown; });
+  auto place = answer.unknown == AF_INET ? name.addresses.end() : name.addresses.begin();
+  name.addresses.insert(place, answer.addresses.begin(), answer.addresses.end());
 }
 
 // What c-ares left as it came.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -20,6 +22,8 @@ constexpr std::array<std::string_view, 5> kPolicies = {"round robin", "least con
 constexpr int kMostServers = 1000;  // of a service
 constexpr int kMostThreads = 64;
 constexpr int kMostLinks = 64;
+constexpr int kMostChecks = 100;  // of fall and rise
+constexpr Duration kLeastCheck = std::chrono::milliseconds(100);
 constexpr std::uint64_t kLeastMemory = std::uint64_t{16} << 20;
 constexpr std::uint64_t kMostMemory = std::uint64_t{1024} << 30;
 constexpr std::uint64_t kLeastLag = std::uint64_t{64} << 10;
@@ -100,8 +104,43 @@ std::string set_quorum(ServiceDraft& draft, const IniEntry& entry) {
 }
 
 std::string set_links(int& links, const IniEntry& entry) {
-  if (normal_word(entry.value) != "auto") return store(links, parse_number(entry.value, 1, kMostLinks));
-  return "auto is not in this version; allowed is 1 to " + std::to_string(kMostLinks);
+  if (normal_word(entry.value) == "auto") {
+    links = 0;
+    return {};
+  }
+  std::string error = store(links, parse_number(entry.value, 1, kMostLinks));
+  return error.empty() ? error : error + ", or auto";
+}
+
+// The words up to the next `fall` or `rise`, which goes to `word`; at the end that is empty.
+std::string take_part(std::istringstream& rest, std::string& word) {
+  std::string part;
+  while (rest >> word && word != "fall" && word != "rise") part += (part.empty() ? "" : " ") + word;
+  if (!rest) word.clear();
+  return part;
+}
+
+// `tcp 5 s fall 3 rise 2`, or `passive`.
+std::string set_health(HealthConfig& health, const IniEntry& entry) {
+  const std::string allowed = "; allowed are passive, and tcp with a time, as in tcp 5 s or tcp 5 s fall 3 rise 2";
+  HealthConfig result;
+  std::istringstream words(entry.value);
+  std::string word;
+  words >> word;
+  if (normal_word(word) == "passive" && words.peek() == EOF) {
+    health = result;
+    return {};
+  }
+  if (normal_word(word) != "tcp") return quoted(entry.value) + " is not known here" + allowed;
+  std::string error = store(result.every, parse_duration(take_part(words, word), Zero::Refused));
+  while (error.empty() && !word.empty()) {
+    int& times = word == "fall" ? result.fall : result.rise;
+    error = store(times, parse_number(take_part(words, word), 1, kMostChecks));
+  }
+  if (!error.empty()) return error + allowed;
+  if (result.every < kLeastCheck) return "checks are at least " + format_duration(kLeastCheck) + " apart" + allowed;
+  health = result;
+  return {};
 }
 
 std::string set_threads(int& threads, const IniEntry& entry) {
@@ -226,6 +265,10 @@ const Service kServiceKeys[] = {
      [](Role, ServiceDraft& draft, const IniEntry& entry) {
        return store(draft.service.refresh, parse_word(entry.value, kRefreshes));
      }},
+    {"health",
+     {},
+     Times::Once,
+     [](Role, ServiceDraft& draft, const IniEntry& entry) { return set_health(draft.service.health, entry); }},
     {"links", Role::Controller, Times::Once,
      [](Role, ServiceDraft& draft, const IniEntry& entry) { return set_links(draft.service.links, entry); }},
     {"socket_mode",

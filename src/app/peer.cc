@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::size_t kMostUnwritten = 1024 * 1024;  // doc/protocol.md, section 8
 constexpr std::size_t kSmallRead = 8 * 1024;         // holds about a hundred streams that are opened and reset
-constexpr int kManyOpens = 64;                       // doc/protocol.md, section 7
+constexpr Duration kQuiet = std::chrono::milliseconds(250);
+constexpr Duration kCongested = std::chrono::milliseconds(10);  // at least
+constexpr int kManyOpens = 64;                                  // doc/protocol.md, section 7
 
 }  // namespace
 
@@ -153,6 +155,16 @@ void Peer::end(std::string reason, StreamCode code) {
   worker_.touch(*this);
 }
 
+bool Peer::is_quiet() const { return !gone_ && worker_.now() - session_.silent_since() >= kQuiet; }
+
+// Time::max() while it is written.
+Time Peer::congested_at() const {
+  if (!link_ || !link_->is_blocked() || !session_.is_ready()) return Time::max();
+  return link_->blocked_since() + std::max(session_.round_trip(), kCongested);
+}
+
+bool Peer::is_congested() const { return worker_.now() >= congested_at(); }
+
 void Peer::on_deadline(Time now) {
   armed_ = Time::max();
   if (gone_) return;
@@ -160,12 +172,34 @@ void Peer::on_deadline(Time now) {
   session_.on_time(now);
   if (session_.is_silent()) lose("no answer to a ping");
   worker_.touch(*this);
+  tell_role();
+}
+
+// Each once.
+void Peer::tell_role() {
+  if (!was_quiet_ && is_quiet()) {
+    was_quiet_ = true;
+    worker_.role().on_quiet(*this);
+  }
+  if (tells_congestion && !was_congested_ && is_congested()) {
+    was_congested_ = true;
+    worker_.role().on_congested(*this);
+  }
 }
 
 // A deadline that moved away is looked at again when the old one has come.
 void Peer::arm() {
   if (gone_) return;
   Time deadline = is_detached() ? next_expiry() : session_.next_deadline();
+  Time silent_since = session_.silent_since();
+  if (silent_since == Time::max())
+    was_quiet_ = false;
+  else if (!was_quiet_)
+    deadline = std::min(deadline, silent_since + kQuiet);
+  if (!link_ || !link_->is_blocked())
+    was_congested_ = false;
+  else if (tells_congestion && !was_congested_)
+    deadline = std::min(deadline, congested_at());
   if (deadline < armed_) worker_.timers().set(id_, deadline, armed_);
 }
 

@@ -90,9 +90,11 @@ void Relay::on_ready(Ready ready) noexcept {
   if (stage_ == Stage::Closed) return;
   ending_ |= ready.ending;
   if (stage_ == Stage::Dialing) {
-    if (int error = connection_.take_error()) return on_connect_failed(error);
+    int error = connection_.take_error();
+    if (error != 0 && !connection_.is_reset_behind_bytes(error)) return on_connect_failed(error);
     if (!ready.writable) return;
     on_connected();
+    if (error != 0) return on_write_failed(Io::Broken);
   }
   if (ready.readable) {
     // While reading waits for credit, or has ended, nothing else would tell that the socket broke.
@@ -238,7 +240,11 @@ void Relay::drop_pending() {
 }
 
 void Relay::on_write_failed(Io status) {
-  if (stage_ == Stage::Dialing) return on_connect_failed(connection_.take_error());
+  if (stage_ == Stage::Dialing) {
+    int error = connection_.take_error();
+    if (!connection_.is_reset_behind_bytes(error)) return on_connect_failed(error);
+    on_connected();
+  }
   drop_pending();
   if (reset_pending_) return close_with(end_code_);
   if (status == Io::NotReading && !read_done_) {

@@ -109,14 +109,14 @@ ServerRelay::Dialled ServerRelay::dial_some() {
   return stage_ == Stage::Dialing && is_out_of_descriptors(dial_error_) ? Dialled::NoDescriptor : Dialled::Begun;
 }
 
-void ServerRelay::on_connected(std::size_t place, int fd) noexcept {
+void ServerRelay::on_connected(std::size_t place, int fd, bool is_broken) noexcept {
   const Backends::Candidate chosen = candidates_[place];
   backends_.on_connected(chosen.address);
   if (chosen.server != server_) take_server(chosen.server);
   address_ = chosen.address.to_string();
   start_connection(fd, chosen.address.is_unix());
   on_connected();
-  write_pending();
+  is_broken ? on_write_failed(Io::Broken) : write_pending();
   connector_.reset();
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 namespace cloudbus {
 namespace {
@@ -39,6 +40,16 @@ bool is_host_name(std::string_view name) {
     if (dot == std::string_view::npos) return true;
     name.remove_prefix(dot + 1);
   }
+}
+
+std::vector<std::string> search_names(const std::string& name, std::span<const std::string> domains, int ndots) {
+  std::vector<std::string> names;
+  for (const std::string& domain : domains) {
+    std::string whole = domain == "." ? name : name + '.' + normal_name(domain);
+    if (whole != name && is_host_name(whole)) names.push_back(std::move(whole));
+  }
+  names.insert(std::ranges::count(name, '.') >= ndots ? names.begin() : names.end(), name);
+  return names;
 }
 
 }  // namespace cloudbus

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::uint64_t kLagWhenPressed = 1024 * 1024;  // bytes, while memory is short
 constexpr std::uint64_t kNear = 256 * 1024;             // bytes that a leg is behind before it is waited for
-constexpr Duration kPatience = std::chrono::milliseconds(100);
+constexpr Duration kPatience = std::chrono::milliseconds(250);
 
 }  // namespace
 
@@ -44,8 +44,6 @@ std::size_t Fanout::count_living() const {
 }
 
 // --- Legs begin and end ------------------------------------------------------------------------------------------
-
-bool Fanout::can_begin() const { return next_ < order_.size() && backlog_.begin() == 0; }
 
 void Fanout::begin() {
   legs_.emplace_back(order_[next_++]).answers = !stop_;

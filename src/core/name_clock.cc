@@ -9,8 +9,14 @@ void NameClock::on_found(Duration ttl, Time now) {
   is_asking_ = has_failed_ = false;
   has_answer_ = true;
   answered_at_ = now;
-  ask_at_ = now + std::clamp(ttl, kLeastTtl, kMostTtl);
+  Time over = now + std::clamp(ttl, kLeastTtl, kMostTtl);
+  ask_at_ = has_part_ ? std::min(ask_at_, over) : over;
   backoff_.reset();
+}
+
+void NameClock::on_part(Duration ttl, Time now) {
+  on_found(ttl, now);
+  is_asking_ = has_part_ = true;
 }
 
 void NameClock::on_missing(Duration negative_ttl, Time now) { on_found(std::min(negative_ttl, kMostNegativeTtl), now); }

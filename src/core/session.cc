@@ -224,6 +224,24 @@ void Session::ping(Time now) {
   ping_pending_ = true;
 }
 
+void Session::check(Time now, Duration apart) {
+  if (state_ != State::Ready || ping_pending_) return;
+  if (now - ping_sent_ >= apart) return ping(now);
+  check_asked_ = now;
+  check_at_ = ping_sent_ + apart;
+}
+
+void Session::ping_late(Time now) {
+  if (now < check_at_) return;
+  check_at_ = Time::max();
+  if (!ping_pending_ && last_received_ <= check_asked_) ping(now);
+}
+
+Time Session::silent_since() const {
+  bool is_silent = state_ == State::Ready && ping_pending_ && last_received_ <= ping_sent_;
+  return is_silent ? ping_moved_ : Time::max();
+}
+
 void Session::on_written(Time now) {
   account();
   if (!ping_pending_ || taken_before_ >= ping_end_ || output_.taken() == taken_before_) return;
@@ -234,11 +252,12 @@ void Session::on_written(Time now) {
 void Session::on_time(Time now) {
   if (state_ == State::Closed || is_silent_) return;
   if (now >= ack_due_) acknowledge();
+  if (state_ == State::Ready) ping_late(now);
   if (now < ping_deadline()) return;
   if (state_ == State::Preface || state_ == State::Hello || state_ == State::Resuming)
     close(LinkCode::HandshakeTimeout,
           state_ == State::Resuming ? "no answer to RESUME in time" : "no valid HELLO in time");
-  else if (!ping_pending_ || last_received_ > ping_sent_)
+  else if (silent_since() == Time::max())
     ping(now);
   else if (is_resumable())
     is_silent_ = true;
@@ -253,9 +272,9 @@ Time Session::ping_deadline() const {
     case State::Resuming: return started_ + limits_.handshake;
     case State::Ready:
       // A ping that only measures does not shorten the time that a silent peer has.
-      if (ping_pending_ && last_received_ <= ping_sent_)
+      if (silent_since() != Time::max())
         return std::max(ping_moved_, last_received_ + limits_.ping_after) + limits_.ping_timeout;
-      return last_received_ + limits_.ping_after;
+      return std::min(last_received_ + limits_.ping_after, check_at_);
     case State::Detached:
     case State::Closed: break;
   }

@@ -68,7 +68,7 @@ void Session::detach() {
   state_ = State::Detached;
   is_silent_ = false;
   ping_pending_ = false;
-  ack_due_ = Time::max();
+  ack_due_ = check_at_ = Time::max();
   if (in_frame_ && !is_reliable(header_.type)) in_frame_ = false;
   partial_size_ = 0;
   output_.drop_passing();

@@ -54,6 +54,8 @@ int Connection::take_error() {
   return error != 0 ? error : std::exchange(error_, 0);
 }
 
+bool Connection::is_reset_behind_bytes(int error) const { return cloudbus::is_reset_behind_bytes(fd_, error); }
+
 std::size_t Connection::unacknowledged() const {
   int bytes = 0;
   return ioctl(fd_, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;

@@ -28,7 +28,7 @@ void Connector::try_next() {
     Dial dialled = dial(addresses_[place]);
     if (dialled.fd >= 0 && dialled.connected) {
       close_all();
-      return owner_.on_connected(place, dialled.fd);
+      return owner_.on_connected(place, dialled.fd, false);
     }
     if (dialled.fd >= 0) {
       Try& one = tries_.emplace_back(*this, place, dialled.fd);
@@ -63,12 +63,12 @@ void Connector::on_result(Try& one) {
   int error = take_socket_error(one.fd);
   int fd = std::exchange(one.fd, -1);
   open_--;
-  if (error == 0) {
+  if (error == 0 || is_reset_behind_bytes(fd, error)) {
     std::size_t place = one.place;
     for (const Try& other : tries_)  // it was given its time, and another one was faster
       if (other.fd >= 0 && other.place < place) owner_.on_address_failed(other.place, ETIMEDOUT);
     close_all();
-    return owner_.on_connected(place, fd);
+    return owner_.on_connected(place, fd, error != 0);
   }
   ::close(fd);
   last_error_ = error;

@@ -20,7 +20,7 @@ constexpr std::size_t kMaxNameSize = 255;  // bytes on the wire: RFC 1035, secti
 constexpr int kMaxPointers = 127;          // as many as a name has labels
 constexpr int kMaxAliases = 16;
 
-enum class Type : std::uint16_t { Ns = 2, Cname = 5, Soa = 6, Srv = 33, Naptr = 35 };
+enum class Type : std::uint16_t { A = 1, Ns = 2, Cname = 5, Soa = 6, Aaaa = 28, Srv = 33, Naptr = 35 };
 
 // The second and third pair of bytes of a message. Section 4.1.1.
 enum Flag : std::uint16_t { kResponse = 0x8000, kOpcode = 0x7800, kTruncated = 0x0200, kResponseCode = 0x000F };
@@ -39,6 +39,9 @@ class Reader {
     Bytes bytes = take_bytes(sizeof(Int));
     return is_broken_ ? Int{0} : load<Int>(bytes.data());
   }
+
+  // As many bytes as there are at `to`.
+  void take_into(void* to, std::size_t size) { std::ranges::copy(take_bytes(size), static_cast<std::byte*>(to)); }
 
   // A <character-string>. Section 3.3.
   std::string take_text() { return std::string(as_text(take_bytes(take<std::uint8_t>()))); }
@@ -230,6 +233,22 @@ class Message {
   std::uint16_t counts_[4] = {};  // of the sections
 };
 
+// RFC 1035, section 3.4.1.
+HostRecord take_ipv4(Reader& data) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  data.take_into(&address.sin_addr, sizeof address.sin_addr);
+  return {Address::from_sockaddr(reinterpret_cast<sockaddr*>(&address), sizeof address)};
+}
+
+// RFC 3596, section 2.2.
+HostRecord take_ipv6(Reader& data) {
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  data.take_into(&address.sin6_addr, sizeof address.sin6_addr);
+  return {Address::from_sockaddr(reinterpret_cast<sockaddr*>(&address), sizeof address)};
+}
+
 // RFC 2782, "The format of the SRV RR".
 SrvRecord take_srv(Reader& data) {
   SrvRecord record;
@@ -269,6 +288,10 @@ DnsAnswer<Record> parse(Bytes message, Type type, Record (*take)(Reader&)) {
 }
 
 }  // namespace
+
+DnsAnswer<HostRecord> parse_ipv4_answer(Bytes message) { return parse(message, Type::A, take_ipv4); }
+
+DnsAnswer<HostRecord> parse_ipv6_answer(Bytes message) { return parse(message, Type::Aaaa, take_ipv6); }
 
 DnsAnswer<SrvRecord> parse_srv_answer(Bytes message) { return parse(message, Type::Srv, take_srv); }
 

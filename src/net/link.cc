@@ -66,6 +66,7 @@ Bytes Link::read(MutableBytes buffer) {
 void Link::block() {
   if (blocked_) return;
   blocked_ = true;
+  blocked_since_ = loop_.now();
   writable_.start(loop_.base(), fd_, EV_WRITE, on_writable, this);
 }
 

@@ -8,15 +8,21 @@
 #include <mutex>
 #include <utility>
 
+#include "cloudbus/core/dns_name.h"
+
 namespace cloudbus {
 namespace {
 
 constexpr int kTryMs = 1000;    // until the next server, or the next try, for which c-ares doubles it
 constexpr int kTries = 2;       // so that three servers are asked within the deadline
 constexpr int kUdpSize = 1232;  // bytes that fit everywhere; longer answers come by TCP
-constexpr int kClassIn = 1, kTypeSrv = 33, kTypeNaptr = 35;
+constexpr int kClassIn = 1, kTypeA = 1, kTypeAaaa = 28, kTypeSrv = 33, kTypeNaptr = 35;
 
 bool is_missing(int status) { return status == ARES_ENOTFOUND || status == ARES_ENODATA; }
+
+Bytes as_bytes(const unsigned char* message, int size) {
+  return {reinterpret_cast<const std::byte*>(message), message ? static_cast<std::size_t>(size) : 0};
+}
 
 void start_library() {
   static std::once_flag once;
@@ -27,6 +33,7 @@ void start_library() {
 
 Resolver::Resolver(Loop& loop, std::string servers) : loop_(loop), servers_(std::move(servers)) {
   start_library();
+  hosts_file_.emplace();
   open();
 }
 
@@ -53,6 +60,11 @@ void Resolver::close() {
   sockets_.clear();
 }
 
+Time Resolver::Query::next() const {
+  if (is_answered) return Time::max();
+  return has_part() ? std::min(deadline, host->part_at()) : deadline;
+}
+
 // --- Asking ------------------------------------------------------------------------------------------------------
 
 Resolver::Query& Resolver::add_query(std::uint64_t token) {
@@ -69,19 +81,76 @@ void Resolver::ask(Kind kind, const std::string& name, std::uint64_t token) {
     return end(query);
   }
   if (kind == Kind::Host) {
-    ares_addrinfo_hints hints{};
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = ARES_AI_NOSORT;
-    ares_getaddrinfo(channel_, name.c_str(), nullptr, &hints, on_host, &query);
+    ask_host(query, name);
   } else {
-    ares_search(channel_, name.c_str(), kClassIn, kind == Kind::Srv ? kTypeSrv : kTypeNaptr, on_records, &query);
+    query.records = Records{kind == Kind::Srv ? kTypeSrv : kTypeNaptr, name, search_names_of(name)};
+    ask_records(query);
   }
   arm();
 }
 
+void Resolver::ask_host(Query& query, const std::string& name) {
+  if (auto addresses = hosts_file_->find(name); !addresses.empty()) {
+    answer(query, {.status = Status::Found, .addresses = std::move(addresses)});
+    return end(query);
+  }
+  query.host.emplace(search_names_of(name));
+  go_on(query);
+}
+
+// Those of the system's configuration, as c-ares has read it.
+std::vector<std::string> Resolver::search_names_of(const std::string& name) const {
+  ares_options options{};
+  int mask = 0;
+  if (ares_save_options(channel_, &options, &mask) != ARES_SUCCESS) return {name};
+  std::vector<std::string> domains(options.domains, options.domains + std::max(0, options.ndomains));
+  int ndots = options.ndots;
+  ares_destroy_options(&options);
+  return search_names(name, domains, ndots);
+}
+
+// Asks for the next name, if it is time, and answers, if all is known. It may be the query's end.
+void Resolver::go_on(Query& query) {
+  HostLookup& host = *query.host;
+  while (host.state() == HostLookup::State::Asking && !query.is_answered) {
+    host.ask();
+    query.is_starting = true;
+    const std::string name = host.name();
+    ares_query(channel_, name.c_str(), kClassIn, kTypeA, on_addresses<HostLookup::Family::Ipv4>, &query);
+    ares_query(channel_, name.c_str(), kClassIn, kTypeAaaa, on_addresses<HostLookup::Family::Ipv6>, &query);
+    query.is_starting = false;
+  }
+  if (host.state() == HostLookup::State::Waiting) return;
+  answer_host(query, true);
+  end(query);
+}
+
+void Resolver::ask_records(Query& query) {
+  const std::string name = query.records->names[query.records->at];
+  ares_query(channel_, name.c_str(), kClassIn, query.records->type, on_records, &query);
+}
+
+void Resolver::answer_host(Query& query, bool is_last) {
+  auto [found, unknown] = query.host->result();
+  Answer result{.is_last = is_last};
+  if (auto* records = std::get_if<DnsRecords<HostRecord>>(&found)) {
+    result.status = Status::Found;
+    for (const HostRecord& record : records->records) result.addresses.push_back(record.address);
+    result.unknown = unknown;
+    result.ttl = records->ttl;
+  } else if (auto* absence = std::get_if<DnsAbsence>(&found)) {
+    result.status = Status::Missing;
+    result.ttl = absence->ttl;
+  } else {
+    result.error = std::get<DnsFailure>(found).reason;
+  }
+  answer(query, std::move(result));
+}
+
 void Resolver::answer(Query& query, Answer answer) {
-  if (std::exchange(query.is_answered, true)) return;
+  if (query.is_answered) return;
+  query.is_answered = answer.is_last;
+  query.is_part_answered = true;
   answer.token = query.token;
   answers_.push_back(std::move(answer));
   loop_.go_on();  // they are taken at the end of a turn
@@ -91,38 +160,41 @@ void Resolver::end(Query& query) { queries_.erase(query.id); }
 
 // --- What c-ares says --------------------------------------------------------------------------------------------
 
-void Resolver::on_host(void* argument, int status, int, ares_addrinfo* found) {
+template <HostLookup::Family family>
+void Resolver::on_addresses(void* argument, int status, int, unsigned char* message, int size) {
+  constexpr auto parse = family == HostLookup::Family::Ipv4 ? parse_ipv4_answer : parse_ipv6_answer;
   Query& query = *static_cast<Query*>(argument);
   Resolver& self = query.resolver;
-  Answer answer{.status = is_missing(status) ? Status::Missing : Status::Failed};
-  if (status == ARES_SUCCESS && found) {
-    Duration ttl = Duration::max();
-    for (ares_addrinfo_node* node = found->nodes; node; node = node->ai_next) {
-      answer.addresses.push_back(Address::from_sockaddr(node->ai_addr, node->ai_addrlen));
-      ttl = std::min<Duration>(ttl, std::chrono::seconds(node->ai_ttl));
-    }
-    for (ares_addrinfo_cname* alias = found->cnames; alias; alias = alias->next)
-      ttl = std::min<Duration>(ttl, std::chrono::seconds(alias->ttl));
-    answer.status = answer.addresses.empty() ? Status::Missing : Status::Found;
-    answer.ttl = answer.addresses.empty() ? Duration::zero() : ttl;
+  DnsAnswer<HostRecord> found = DnsFailure{ares_strerror(status)};
+  if (status == ARES_SUCCESS || (is_missing(status) && message)) {
+    found = parse(as_bytes(message, size));
+  } else if (is_missing(status)) {
+    found = DnsAbsence{status == ARES_ENODATA};
   }
-  if (found) ares_freeaddrinfo(found);
-  if (answer.status == Status::Failed) answer.error = ares_strerror(status);
-  if (answer.status != Status::Failed) self.was_heard_ = true;
-  self.answer(query, std::move(answer));
-  self.end(query);
+  self.was_heard_ |= !std::holds_alternative<DnsFailure>(found);
+  query.host->on_answer(family, std::move(found), self.loop_.now());
+  if (!query.is_starting) self.go_on(query);
 }
 
 void Resolver::on_records(void* argument, int status, int, unsigned char* message, int size) {
   Query& query = *static_cast<Query*>(argument);
   Resolver& self = query.resolver;
-  Answer answer{.status = status == ARES_SUCCESS ? Status::Found
-                          : is_missing(status)   ? Status::Missing
-                                                 : Status::Failed};
-  auto* begin = reinterpret_cast<const std::byte*>(message);
-  if (message && answer.status != Status::Failed) answer.message.assign(begin, begin + size);
-  if (answer.status == Status::Failed) answer.error = ares_strerror(status);
-  if (answer.status != Status::Failed) self.was_heard_ = true;
+  Records& records = *query.records;
+  const Bytes bytes = as_bytes(message, size);
+  Answer answer;
+  if (is_missing(status)) {
+    self.was_heard_ = true;
+    if (records.names[records.at] == records.name) records.absence.assign(bytes.begin(), bytes.end());
+    if (++records.at < records.names.size() && !query.is_answered) return self.ask_records(query);
+    answer.status = Status::Missing;
+    answer.message = std::move(records.absence);
+  } else if (status == ARES_SUCCESS) {
+    self.was_heard_ = true;
+    answer.status = Status::Found;
+    answer.message.assign(bytes.begin(), bytes.end());
+  } else {
+    answer.error = ares_strerror(status);
+  }
   self.answer(query, std::move(answer));
   self.end(query);
 }
@@ -150,9 +222,13 @@ void Resolver::on_time() {
   ares_process_fd(channel_, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
   bool is_late = false;
   for (auto& [id, query] : queries_) {
-    if (query->is_answered || loop_.now() < query->deadline) continue;
-    answer(*query, {.status = Status::Failed, .error = "no answer in time"});
-    is_late = true;
+    if (loop_.now() < query->next()) continue;
+    is_late |= loop_.now() >= query->deadline;
+    if (query->host) {
+      answer_host(*query, loop_.now() >= query->deadline);
+    } else {
+      answer(*query, {.status = Status::Failed, .error = "no answer in time"});
+    }
   }
   if (is_late && !std::exchange(was_heard_, false)) {
     close();
@@ -165,8 +241,7 @@ void Resolver::arm() {
   timer_.stop();
   if (queries_.empty() || !channel_) return;
   Time next = Time::max();
-  for (auto& [id, query] : queries_)
-    if (!query->is_answered) next = std::min(next, query->deadline);
+  for (auto& [id, query] : queries_) next = std::min(next, query->next());
   Duration wait = next == Time::max() ? kDeadline : std::max(Duration(0), next - loop_.now());
   timeval most{}, until{};
   most.tv_sec = static_cast<time_t>(wait.count() / 1'000'000);

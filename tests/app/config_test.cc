@@ -86,6 +86,7 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(service.half_close_timeout, 5min);
   EXPECT_EQ(service.resume, 30s);
   EXPECT_EQ(service.links, 1);
+  EXPECT_FALSE(service.health.is_active());
   EXPECT_EQ(service.mode, Mode::OneToOne);
   EXPECT_EQ(service.balance, BalancePolicy::RoundRobin);
   EXPECT_EQ(service.fanout.legs, 0u);
@@ -107,6 +108,7 @@ TEST(Config, EveryKeyOfTheDaemonIsStored) {
 TEST(Config, EveryKeyOfAServiceIsStored) {
   EXPECT_EQ(service_with(kController, "service = Some Name").service, "Some Name");
   EXPECT_EQ(service_with(kController, "links = 64").links, 64);
+  EXPECT_EQ(service_with(kController, "links = Auto").links, 0);
   EXPECT_EQ(service_with(kSegment, "socket_mode=0777").socket_mode, 0777u);
   EXPECT_EQ(service_with(kSegment, "connect_timeout=300 ms").connect_timeout, 300ms);
   EXPECT_EQ(service_with(kSegment, "idle timeout=2h").idle_timeout, 2h);
@@ -233,7 +235,21 @@ TEST(Config, ValuesOutOfTheirBoundsAreErrors) {
                            "lag_limit=lots",
                            "links=0",
                            "links=65",
-                           "links=auto",
+                           "links=many",
+                           "health=",
+                           "health=udp 5 s",
+                           "health=tcp",
+                           "health=tcp fall 3",
+                           "health=tcp 0",
+                           "health=tcp 99 ms",
+                           "health=tcp 25 h",
+                           "health=tcp -5 s",
+                           "health=tcp 5 s fall",
+                           "health=tcp 5 s fall 0",
+                           "health=tcp 5 s rise 101",
+                           "health=tcp 5 s fall 3 4",
+                           "health=tcp 5 s up 3",
+                           "health=passive 5 s",
                            "links=1.5",
                            "links=-1",
                            "links=99999999999999999999",
@@ -285,7 +301,8 @@ TEST(Config, AllErrorsComeInOneRunInTheOrderOfTheirLines) {
 TEST(Config, AnUnknownKeyNamesTheAllowedOnesAndTheNearest) {
   string error = line_error(kSegment, "conect_timeout = 5");
   EXPECT_TRUE(contains(error, "no key \"conect_timeout\", perhaps connect_timeout is meant; allowed in")) << error;
-  EXPECT_TRUE(contains(error, "the service of a segment are bind, server, backend, mode, balance, refresh, socket_mode,"))
+  EXPECT_TRUE(contains(
+      error, "the service of a segment are bind, server, backend, mode, balance, refresh, health, socket_mode,"))
       << error;
   EXPECT_TRUE(contains(line_error(kSegment, "server tcp://[::1]:2"), "\"server tcp\", perhaps server is meant"));
   EXPECT_FALSE(contains(line_error(kSegment, "colour = red"), "perhaps"));
@@ -474,12 +491,25 @@ TEST(Config, TenThousandServicesAreReadInNoTime) {
   EXPECT_LT(taken, 5s);  // a few hundredths; with sanitizers on a busy machine more, but nothing quadratic
 }
 
+TEST(Config, ActiveChecksHaveATimeAndTwoCounts) {
+  HealthConfig health = service_with(kSegment, "health = tcp 5 s").health;
+  EXPECT_TRUE(health.is_active());
+  EXPECT_EQ(health.every, 5s);
+  EXPECT_EQ(health.fall, 3);
+  EXPECT_EQ(health.rise, 2);
+  health = service_with(kController, "health = TCP\t100ms  rise 1 fall 100").health;
+  EXPECT_EQ(health.every, 100ms);
+  EXPECT_EQ(health.fall, 100);
+  EXPECT_EQ(health.rise, 1);
+  EXPECT_FALSE(service_with(kSegment, "health = Passive").health.is_active());
+}
+
 TEST(Config, TheEffectiveConfigurationReadsBackAsTheSame) {
   for (Role role : {kController, kSegment}) {
     string text = "[Cloudbus]\nthreads=3\nmemory=1536M\npid_file=/run/x.pid\nlog_format=json\nlog_level=off\n";
     text += role == kSegment ? "bind=tcp://[::1]:7900\n" : "";
     text += "[A b]\n" + kGood + "bind=unix:/run/a.sock\nidle_timeout=90\nconnect_timeout=1500ms\nsocket_mode=7\n";
-    text += role == kController ? "links=4\nservice=Other\n" : "";
+    text += role == kController ? "links=auto\nservice=Other\n" : "health=tcp 7 s fall 4\n";
     auto first = parse(role, text);
     ASSERT_TRUE(first.config);
     string ini = to_ini(*first.config);

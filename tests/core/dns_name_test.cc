@@ -33,5 +33,19 @@ TEST(DnsName, ALabelHas63BytesAndANameHas253AtMost) {
   EXPECT_FALSE(is_host_name(three + std::string(62, 'a')));
 }
 
+using Names = std::vector<std::string>;
+
+TEST(DnsName, ANameWithFewDotsIsSearchedForBeforeItStandsForItself) {
+  const Names domains = {"a.example", "B.Example."};
+  EXPECT_EQ(search_names("host", domains, 1), (Names{"host.a.example", "host.b.example", "host"}));
+  EXPECT_EQ(search_names("host.x", domains, 1), (Names{"host.x", "host.x.a.example", "host.x.b.example"}));
+  EXPECT_EQ(search_names("host.x", domains, 5), (Names{"host.x.a.example", "host.x.b.example", "host.x"}));
+}
+
+TEST(DnsName, ASearchDomainThatAddsNothingOrTooMuchIsPassedOver) {
+  EXPECT_EQ(search_names("host", {}, 1), Names{"host"});
+  EXPECT_EQ(search_names("host", Names{".", "b\\", std::string(253, 'a')}, 1), Names{"host"});
+}
+
 }  // namespace
 }  // namespace cloudbus

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint64_t kLagWhenShort = 1024 * 1024;
 constexpr std::uint64_t kNear = 256 * 1024;
-constexpr Duration kPatience = std::chrono::milliseconds(100);
+constexpr Duration kPatience = std::chrono::milliseconds(250);
 
 std::size_t legs_of(Mode mode, const FanoutLimits& limits, std::size_t servers) {
   if (mode == Mode::Balance) return 1;
@@ -307,7 +307,7 @@ void FanoutRules::check_waiting(const Fanout& fanout, Time now) {
   for (Known& leg : legs_) leg.was_waited_for = waits_ || (leg.was_waited_for && fanout.front() > leg.sent + near);
   if (!waits_) return;
   was_waiting = true;
-  require(fanout.next_deadline() <= now + kPatience, "the others wait for longer than 0.1 s");
+  require(fanout.next_deadline() <= now + kPatience, "the others wait for longer than 0.25 s");
   bool is_long = waited && now - waits_since_ > 2 * kPatience;
   if (is_long) {
     bool has_moved = false;

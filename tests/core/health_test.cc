@@ -15,7 +15,7 @@ constexpr Time kStart{hours(1)};
 // An address that is out since kStart.
 Health out() {
   Health health;
-  for (int i = 0; i < Health::kFailures; i++) health.on_failure(kStart);
+  for (int i = 0; i < HealthRules().fall; i++) health.on_failure(kStart);
   return health;
 }
 
@@ -71,6 +71,48 @@ TEST(Health, BeginningWithOneThatIsInChangesNothing) {
   Health health;
   health.begin(kStart);
   EXPECT_TRUE(health.is_in(kStart));
+}
+
+constexpr HealthRules kChecked{.fall = 2, .rise = 3, .is_checked = true};
+
+TEST(Health, OneThatIsCheckedIsOutUntilItsChecksSucceed) {
+  Health health(kChecked);
+  EXPECT_FALSE(health.on_failure(kStart));
+  EXPECT_TRUE(health.on_failure(kStart));
+  EXPECT_FALSE(health.is_in(kStart + hours(1))) << "no conversation is its trial";
+  EXPECT_FALSE(health.on_success());
+  EXPECT_FALSE(health.on_success());
+  EXPECT_FALSE(health.is_in(kStart + hours(1)));
+  EXPECT_TRUE(health.on_success());
+  EXPECT_TRUE(health.is_in(kStart));
+}
+
+TEST(Health, AFailureBetweenItsSuccessesKeepsItOut) {
+  Health health(kChecked);
+  for (int i = 0; i < 2; i++) health.on_failure(kStart);
+  for (int i = 0; i < 2; i++) health.on_success();
+  EXPECT_FALSE(health.on_failure(kStart)) << "it was out before";
+  for (int i = 0; i < 2; i++) EXPECT_FALSE(health.on_success());
+  EXPECT_TRUE(health.on_success());
+}
+
+TEST(Health, WhatSucceededWhileItWasInDoesNotCountForItsReturn) {
+  Health health(kChecked);
+  for (int i = 0; i < 3; i++) EXPECT_FALSE(health.on_success());
+  for (int i = 0; i < 2; i++) health.on_failure(kStart);
+  EXPECT_FALSE(health.on_success());
+}
+
+TEST(Health, ItIsWellWhenNothingFailedSinceTheLastSuccess) {
+  Health health(kChecked);
+  EXPECT_TRUE(health.is_well());
+  health.on_failure(kStart);
+  EXPECT_FALSE(health.is_well());
+  health.on_success();
+  EXPECT_TRUE(health.is_well());
+  for (int i = 0; i < 2; i++) health.on_failure(kStart);
+  health.on_success();
+  EXPECT_FALSE(health.is_well());
 }
 
 }  // namespace

@@ -33,6 +33,31 @@ TEST(NameClock, OneQueryIsInFlight) {
   EXPECT_EQ(clock.ask_at(), Time::max());
 }
 
+TEST(NameClock, APartServesAndTheRestIsAwaitedByNobody) {
+  NameClock clock;
+  clock.ask();
+  EXPECT_TRUE(clock.is_awaited());
+  clock.on_part(seconds(30), kStart);
+  EXPECT_TRUE(clock.serves(kStart));
+  EXPECT_FALSE(clock.is_awaited());
+  EXPECT_FALSE(clock.is_due(kStart + hours(1))) << "its query is in flight";
+}
+
+TEST(NameClock, TheTtlOfAPartCountsFromWhenItCame) {
+  NameClock clock;
+  clock.ask();
+  clock.on_part(seconds(30), kStart);
+  clock.on_found(seconds(30), kStart + seconds(3));
+  EXPECT_EQ(clock.ask_at(), kStart + seconds(30));
+  clock.ask();
+  clock.on_part(seconds(30), kStart);
+  clock.on_found(seconds(10), kStart + seconds(3));
+  EXPECT_EQ(clock.ask_at(), kStart + seconds(13));
+  clock.ask();
+  clock.on_found(seconds(60), kStart + seconds(13));
+  EXPECT_EQ(clock.ask_at(), kStart + seconds(73));
+}
+
 TEST(NameClock, IsDueWhenTheTtlIsOver) {
   NameClock clock = found(seconds(30));
   EXPECT_FALSE(clock.is_due(kStart + milliseconds(29'999)));

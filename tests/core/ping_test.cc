@@ -116,6 +116,67 @@ TEST(Ping, APeerThatFallsSilentRightAfterItsHelloHasTenSecondsToo) {
   EXPECT_EQ(run_in_silence(end).first, seconds(10));
 }
 
+// What an owner asks for, to know soon whether somebody is there.
+
+TEST(Check, PingsAtOnceAndTellsSinceWhenTheAnswerIsAwaited) {
+  auto end = SessionEnd::ready(Role::Controller);
+  EXPECT_EQ(end->session.silent_since(), Time::max());
+  end->now += seconds(1);
+  end->session.check(end->now);
+  EXPECT_EQ(end->written(), ping(2));
+  EXPECT_EQ(end->session.silent_since(), end->now);
+  end->now += milliseconds(1);
+  end->feed(pong(2));
+  EXPECT_EQ(end->session.silent_since(), Time::max());
+}
+
+TEST(Check, IsNotRepeatedWhileTheAnswerIsAwaited) {
+  auto end = SessionEnd::ready(Role::Controller);
+  end->now += seconds(1);
+  end->session.check(end->now);
+  end->session.check(end->now + seconds(1));
+  EXPECT_EQ(end->written(), ping(2));
+}
+
+TEST(Check, TooSoonAfterAPingItComesLater) {
+  auto end = SessionEnd::ready(Role::Controller);
+  end->now += seconds(1);
+  end->session.check(end->now);
+  end->feed(pong(2));
+  end->written();
+  Time first = end->now;
+  end->now += milliseconds(30);
+  end->session.check(end->now, milliseconds(100));
+  EXPECT_TRUE(end->written().empty());
+  EXPECT_EQ(end->session.next_deadline(), first + milliseconds(100));
+  end->session.on_time(first + milliseconds(100));
+  EXPECT_EQ(end->written(), ping(3));
+}
+
+TEST(Check, ThatComesLaterIsLeftOutWhenSomethingCameMeanwhile) {
+  auto end = SessionEnd::ready(Role::Controller);
+  end->now += seconds(1);
+  end->session.check(end->now);
+  end->feed(pong(2));
+  end->written();
+  Time first = end->now;
+  end->now += milliseconds(30);
+  end->session.check(end->now, milliseconds(100));
+  end->now += milliseconds(30);
+  end->feed(ping(9));
+  end->written();
+  end->session.on_time(first + milliseconds(100));
+  EXPECT_TRUE(end->written().empty());
+  EXPECT_EQ(end->session.next_deadline(), end->now + seconds(5));
+}
+
+TEST(Check, DoesNotShortenTheTimeThatASilentPeerHas) {
+  auto end = SessionEnd::ready(Role::Controller);
+  end->session.check(end->now, milliseconds(100));
+  auto [lived, out] = run_in_silence(*end);
+  EXPECT_EQ(lived, seconds(10));
+}
+
 TEST(RoundTrip, IsUnknownAtFirstAndMeasuredByTheFirstPing) {
   SessionEnd end(Role::Controller);
   end.feed(end.peer_start());

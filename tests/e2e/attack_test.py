@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# exclusive: yes
-# sanitizers: yes
+# exclusive: measured
+# sanitizers: address
 """Peers that break the protocol: strangers, garbage, floods, and what becomes of everybody else."""
 
 import contextlib

@@ -181,6 +181,13 @@ class Scripted:
             return [query for query in self.asked[since:]
                     if (name is None or query.name == full(name, self.zone)) and kind in (None, query.type)]
 
+    def starts(self, name, kind):
+        """When each query was sent first. One that is sent again has its id."""
+        first = {}
+        for query in self.queries(name, kind):
+            first.setdefault(query.id, query.time)
+        return list(first.values())
+
     def mark(self):
         with self.lock:
             return len(self.asked)

@@ -2,6 +2,7 @@
 # sanitizers: yes
 """How conversations begin and end: bytes, half-close, reset and end arrive as they came."""
 
+import signal
 import threading
 import unittest
 
@@ -16,6 +17,23 @@ class Ends(pair.Case):
         both = self.pair(backend.url)
         with both.connect() as client:
             self.assertEqual(client.read_line(), b"220 ready\r\n")
+
+    def test_server_that_speaks_and_resets_before_the_connection_is_seen_is_heard(self):
+        for more, early in (("", b""), ("", b"early"), (f"server=tcp://{pair.HOME}:9", b""), (f"server=tcp://{pair.HOME}:9", b"early")):
+            with self.subTest(more=more, early=early):
+                full = self.keep(pair.Swallowing())
+                both = self.pair(full.url, segment=f"{more}\nbalance=first\nconnect_timeout=60 s")
+                client = both.connect().send(early)
+                pair.wait_for(lambda: both.segment.connected() == 2, "the segment to dial")
+                both.segment.signal(signal.SIGSTOP)
+                try:
+                    server = full.accept_last()
+                    server.send(b"too many connections")
+                    server.reset()
+                finally:
+                    both.segment.signal(signal.SIGCONT)
+                self.assertEqual(client.read_to_end()[:2], ("reset", 20))
+                both.segment.wait_conversation(end="server-reset", down="20")
 
     def test_server_that_says_nothing_is_dialled_before_the_first_byte(self):
         backend = self.backend(pair.hold)

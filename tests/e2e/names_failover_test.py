@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
+# sanitizers: address
 """Names with several addresses: taken in turn, and what happens when some of them do not answer."""
 
 import time
@@ -25,6 +25,18 @@ class Case(dns.Case):
             pair.wait_for(lambda: load.count >= count or load.failures, f"{count} clients", deadline=60)
         print(f"{load.count} clients, the slowest {max(load.seconds):.2f} s, served by {dict(load.served)}")
         return load
+
+    def even(self, served, names):
+        """Within 1%."""
+        total = sum(served.values())
+        self.assertEqual(sorted(served), sorted(names))
+        for count in served.values():
+            self.assertLessEqual(abs(count - total / len(names)), max(2, total / len(names) / 100), served)
+
+    def quick(self, load, timeout):
+        """Nobody waited for longer than connect_timeout, and hardly anybody at all."""
+        self.assertLess(max(load.seconds), timeout * pair.PATIENCE)
+        self.assertLess(pair.percentile(load.seconds, 0.95), 0.3 * pair.PATIENCE)
 
     def logged(self, daemon, message, server):
         return len(daemon.find(lambda r: message in r.line and server in r.line))
@@ -52,14 +64,31 @@ class Turns(Case):
         both = self.pair(f"tcp://back.{dns.ZONE}:{self.port}")
         self.even(self.crowd(both.url, pair.scaled(3000)).served, "abc")
 
-    def even(self, served, names):
-        total = sum(served.values())
-        self.assertEqual(sorted(served), sorted(names))
-        for count in served.values():
-            self.assertLessEqual(abs(count - total / len(names)), max(2, total / len(names) / 100))
-
 
 class SegmentSide(Case):
+
+    def test_one_address_refuses_and_one_swallows_and_3000_clients_are_served(self):
+        addresses = dns.hosts(3)
+        self.named(addresses[:1])
+        self.dns.set("back", A=addresses)
+        self.keep(pair.Swallowing(url=url(addresses[1], self.port)))
+        both = self.pair(f"tcp://back.{dns.ZONE}:{self.port}", segment="connect_timeout=3 s")
+        load = self.crowd(both.url, pair.scaled(3000))
+        self.assertEqual(list(load.served), ["a"])
+        self.quick(load, 3)
+        for host in addresses[1:]:
+            self.assertEqual(self.logged(both.segment, OUT, host), 1)
+
+    def test_5000_clients_meet_the_three_addresses_that_serve_equally_often(self):
+        addresses = dns.hosts(5)
+        self.named(addresses[1:4])
+        self.dns.is_rotating = True
+        self.dns.set("back", A=addresses)
+        self.keep(pair.Swallowing(url=url(addresses[4], self.port)))
+        both = self.pair(f"tcp://back.{dns.ZONE}:{self.port}", segment="connect_timeout=3 s")
+        load = self.crowd(both.url, pair.scaled(5000))
+        self.even(load.served, "abc")
+        self.quick(load, 3)
 
     def test_server_that_fails_is_passed_over_and_taken_again_when_it_is_back(self):
         addresses = dns.hosts(2)
@@ -78,6 +107,14 @@ class SegmentSide(Case):
             self.assertEqual(self.logged(both.segment, message, addresses[0]), 1)
             self.assertEqual(self.logged(both.segment, message, addresses[1]), 0)
         self.assertEqual(self.names_of(both.url, 20), {"again": 10, "b": 10})
+
+    def test_those_beside_one_that_is_passed_over_have_the_same_share(self):
+        addresses = dns.hosts(3)
+        self.named(addresses[:2])
+        self.dns.set("back", A=addresses)
+        both = self.pair(f"tcp://back.{dns.ZONE}:{self.port}", segment="health=tcp 100 ms fall 1")
+        both.segment.wait_log(lambda r: OUT in r.line and addresses[2] in r.line, "what is passed over")
+        self.assertEqual(self.names_of(both.url, 20), {"a": 10, "b": 10})
 
     def test_with_all_passed_over_all_are_tried(self):
         addresses = dns.hosts(3)
@@ -151,8 +188,20 @@ class ControllerSide(Case):
         controller = self.front(f"tcp://all.{dns.ZONE}:{self.port}", sites[2:], connect_timeout="3 s")
         load = self.crowd(controller.address(), pair.scaled(3000))
         self.assertEqual(list(load.served), ["c"])
-        self.assertLess(max(load.seconds), 3 * pair.PATIENCE)
+        self.quick(load, 3)
         self.assertEqual(self.logged(controller, "cannot be made", addresses[0]), 1)
+
+    def test_3000_clients_meet_the_three_segments_that_serve_equally_often(self):
+        sites = self.fleet(5)
+        for site in sites[:2]:
+            site.segment.stop()
+        self.keep(pair.Swallowing(url=sites[1].address))
+        self.dns.is_rotating = True
+        self.dns.set("all", A=[site.host for site in sites])
+        controller = self.front(f"tcp://all.{dns.ZONE}:{self.port}", sites[2:], connect_timeout="3 s")
+        load = self.crowd(controller.address(), pair.scaled(3000))
+        self.even(load.served, "cde")
+        self.quick(load, 3)
 
     def test_first_clients_do_not_wait_for_the_links_that_do_not_come(self):
         sites = self.fleet(2)

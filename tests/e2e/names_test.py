@@ -82,6 +82,16 @@ class Asking(dns.Case):
         with both.connect() as client:
             self.assertEqual(client.exchange(b"x"), b"x")
 
+    def test_search_ends_with_the_first_name_that_has_an_address_of_either_family(self):
+        backend = self.backend(pair.echo)
+        self.dns.set("back.first.test.", A=["127.0.0.1"])
+        self.dns.set("back", AAAA=["::1"])
+        both = self.pair(f"tcp://back:{pair.host_and_port(backend.url)[1]}",
+                         segment_args={"env": {"LOCALDOMAIN": f"first.test {dns.ZONE}"}})
+        with both.connect() as client:
+            self.assertEqual(client.exchange(b"x"), b"x")
+        self.assertEqual(self.dns.queries("back"), [])
+
     def test_nameserver_that_is_silent_or_absent_is_passed_over(self):
         backend = self.backend(pair.echo)
         self.dns.set("back", A=["127.0.0.1"])
@@ -117,8 +127,10 @@ class Asking(dns.Case):
         self.dns.release()
         for client in clients:
             self.assertEqual(client.read_exact(5), b"early")
-        asked = {(query.type, query.id) for query in self.dns.queries("back")}  # one that is sent again has its id
-        self.assertEqual(sorted(kind for kind, _ in asked), ["A", "AAAA"])
+        for kind in ("A", "AAAA"):
+            starts = self.dns.starts("back", kind)
+            for one, following in zip(starts, starts[1:]):
+                self.assertGreater(following - one, 2, "another one, before the first was given up after 3 s")
 
     def test_ttl_of_0_at_1000_connections_a_second_asks_once_a_second(self):
         backend = self.crowd_server()
@@ -136,7 +148,7 @@ class Asking(dns.Case):
                 pair.Load(controller.address(), has_names=False).visit()
                 mark, start = self.dns.mark(), time.monotonic()
                 with pair.Load(controller.address(), has_names=False) as load:
-                    pair.wait_for(lambda at=start: time.monotonic() > at + 3, "three seconds")
+                    pair.wait_for(lambda at=start: time.monotonic() > at + 2.2, "some seconds")
                 seconds = time.monotonic() - start
                 print(f"{refresh}: {load.count / seconds:.0f} connections a second")
                 for name in ("back", "front"):
@@ -158,7 +170,7 @@ class Asking(dns.Case):
         controller = self.front(segment.address("Orders"))
         controller.wait_link()
         self.links(controller, segment)
-        self.dns.wait_renewed("other", 2)
+        self.dns.wait_renewed("other")
         with self.connect(controller.address()) as client:
             self.assertEqual(client.exchange(b"x"), b"x")
         self.assertEqual(sorted(query.type for query in self.dns.queries("back")), ["A", "AAAA"])
@@ -175,7 +187,7 @@ class Asking(dns.Case):
         self.links(controller, sites[0].segment)
         self.links(controller, sites[1].segment)
         mark = self.dns.mark()
-        self.dns.wait_asked("lazy", "A", 3, since=mark)
+        self.dns.wait_asked("lazy", "A", 2, since=mark)
         self.assertEqual(self.dns.queries("immediate", since=mark), [])
         # Its first client after the TTL already gets the new answer.
         self.dns.set("immediate", A=[sites[1].host])
@@ -192,13 +204,26 @@ class Asking(dns.Case):
             self.assertEqual(client.exchange(b"x"), b"x")
         self.dns.fail("back", "hold")
         start = time.monotonic()
-        first = pair.wait_for(lambda: self.client_that_waits(both), "a client that comes after the TTL")
+        first = pair.wait_for(lambda: self.client_that_waits(both.url), "a client that comes after the TTL")
         self.dns.release()
         self.assertEqual(first.read_exact(1), b"y")
         self.assertLess(time.monotonic() - start, 10 * pair.PATIENCE)
 
-    def client_that_waits(self, both):
-        client = both.connect()
+    def test_client_of_immediate_is_served_by_the_one_server_when_the_other_is_answered_with_nothing(self):
+        sites = self.fleet(1)
+        self.dns.set("one", A=[sites[0].host], ttl=3600)
+        controller = self.front([f"tcp://{name}.{dns.ZONE}:{self.port}" for name in ("one", "two")], sites,
+                                mode="balance", refresh="immediate", connect_timeout="60 s")
+        self.assertEqual(self.greeting(controller.address()), "a")
+        self.dns.fail("two", "hold")
+        first = pair.wait_for(lambda: self.client_that_waits(controller.address()), "a client that comes after the TTL")
+        start = time.monotonic()
+        self.dns.release()
+        self.assertEqual(first.read_line(), b"a\n")
+        self.assertLess(time.monotonic() - start, 5 * pair.PATIENCE)
+
+    def client_that_waits(self, url):
+        client = self.connect(url)
         client.send(b"y")
         if not client.readable(0.3):
             return client
@@ -218,8 +243,8 @@ class Asking(dns.Case):
             self.assertEqual(self.names_of(controller.address(name), 4), {"a": 2, "b": 2})
         pair.wait_for(lambda: controller.connected() == 2, "two links and nothing else")
         start = self.dns.queries("all", "A")[0].time
-        asked = self.dns.wait_asked("all", "A", 4)
-        self.assertGreater(asked[3].time - start, 2.7)
+        asked = self.dns.wait_asked("all", "A", 3)
+        self.assertGreater(asked[2].time - start, 1.8)
 
     def test_each_thread_asks_once_a_second(self):
         backend = self.backend(pair.echo)
@@ -258,12 +283,24 @@ class Missing(dns.Case):
         self.links(controller, segment)
         start = time.monotonic()
         count = 0
-        while time.monotonic() < start + 3:
+        while time.monotonic() < start + 2.2:
             self.assertEqual(self.refusal(controller.address()), ("reset", 0))
             count += 1
         for name in (f"nowhere.{dns.ZONE}.", f"nowhere.{dns.ZONE}.search.test."):
-            self.assertLessEqual(len(self.dns.queries(name, "A")), time.monotonic() - start + 2)
+            self.assertLessEqual(len(self.dns.queries(name, "A")), time.monotonic() - start + 1.5)
         self.assertLess(len(segment.find(lambda r: r.level == "warning" and r.subject == "name")), 2)
+
+    def test_that_there_is_nothing_is_kept_for_as_long_as_the_answer_says(self):
+        self.dns.negative_ttl = 60
+        text = f"[Orders]\nbind=tcp://127.0.0.1:0\nserver=tcp://%s.{dns.ZONE}:9\n"
+        long = self.segment(text % "long")
+        long.wait_log(lambda r: dns.about(r, "name cannot be resolved"), "its absence")
+        self.dns.negative_ttl = 1
+        self.segment(text % "short")
+        asked = self.dns.wait_asked("short", "A", 4)
+        self.assertLess(asked[3].time - asked[0].time, 3 + 2 * pair.PATIENCE)
+        self.assertGreater(asked[3].time - asked[0].time, 2.9)
+        self.assertEqual(len(self.dns.queries("long", "A")), 1)
 
     def test_client_waits_for_a_name_that_appears_in_time(self):
         backend = self.backend(pair.echo)

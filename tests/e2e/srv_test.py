@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
+# sanitizers: address
 """Servers by SRV records (RFC 2782)."""
 
 import time
@@ -113,9 +113,7 @@ class Srv(dns.Case):
         held.read_line()
         with pair.Load(controller.address()) as load:
             for now in (sites[2:], sites[1:3], sites):
-                mark = self.dns.mark()
                 self.publish(*[(1, 1, site) for site in now])
-                self.dns.wait_asked("_orders._tcp", "SRV", 2, since=mark)
                 names = {site.name for site in now}
                 pair.wait_for(lambda n=names: self.met(load) == n, f"clients to meet {names}")
                 self.assertEqual(held.exchange(b"x"), b"x")
@@ -134,7 +132,7 @@ class Srv(dns.Case):
         controller = self.front(SERVICE, [a, b])
         mark, asked = controller.mark(), self.dns.mark()
         self.publish((1, 95, a), (1, 5, b))
-        self.dns.wait_asked("_orders._tcp", "SRV", 3, since=asked)
+        self.dns.wait_asked("_orders._tcp", "SRV", 2, since=asked)
         served = self.names_of(controller.address(), 100)
         self.assertGreater(served["a"], 70)
         self.assertEqual(controller.find(lambda r: r.subject in ("link", "name"), mark), [])
@@ -151,6 +149,66 @@ class Srv(dns.Case):
         self.assertEqual(len(self.dns.queries("_orders._tcp")), 1)
         self.links(controller, a.segment, 0)
         self.links(controller, b.segment)
+
+    def test_first_client_of_immediate_gets_the_new_target(self):
+        a, b = self.sites(2)
+        self.publish((1, 1, a))
+        controller = self.front(SERVICE, [a], refresh="immediate")
+        self.links(controller, b.segment)
+        self.assertEqual(self.greeting(controller.address()), "a")
+        self.dns.fail("b", "hold")
+        mark = self.dns.mark()
+        self.publish((1, 1, b))
+        first = pair.wait_for(lambda: self.client_that_waits(controller.address()), "a client that comes after the TTL")
+        self.dns.wait_asked("b", "A", since=mark)
+        second = self.connect(controller.address())
+        for client in (first, second):
+            self.assertFalse(client.readable(0.2))
+        self.dns.release()
+        for client in (first, second):
+            self.assertEqual(client.read_line(), b"b\n")
+        controller.wait_log(lambda r: dns.about(r, DRAINED, segment=a.address), "the drained link")
+        self.links(controller, a.segment, 0)
+
+    def test_old_target_serves_clients_of_immediate_when_the_new_one_cannot_be_resolved(self):
+        a, = self.sites(1)
+        self.publish((1, 1, a))
+        controller = self.front(SERVICE, [a], refresh="immediate")
+        self.assertEqual(self.greeting(controller.address()), "a")
+        self.dns.fail("new", "servfail")
+        mark = self.dns.mark()
+        self.dns.set("_orders._tcp", SRV=[(1, 1, 9, "new")])
+        while not self.dns.queries("new", since=mark):
+            start = time.monotonic()
+            self.assertEqual(self.greeting(controller.address()), "a")
+            self.assertLess(time.monotonic() - start, 2 * pair.PATIENCE)
+        self.assertEqual(self.names_of(controller.address(), 5), {"a": 5})
+
+    def test_first_client_of_immediate_gets_the_new_target_of_a_segments_server(self):
+        backends = {name: self.backend(dns.say(name)) for name in "ab"}
+        ports = {name: pair.host_and_port(backend.url)[1] for name, backend in backends.items()}
+        for name in "ab":
+            self.dns.set(name, A=["127.0.0.1"])
+        self.dns.set("_orders._tcp", SRV=[(1, 1, ports["a"], "a")])
+        both = self.pair(SERVICE, segment="refresh=immediate")
+        self.assertEqual(self.greeting(both.url), "a")
+        self.dns.fail("b", "hold")
+        mark = self.dns.mark()
+        self.dns.set("_orders._tcp", SRV=[(1, 1, ports["b"], "b")])
+        first = pair.wait_for(lambda: self.client_that_waits(both.url), "a client that comes after the TTL")
+        self.dns.wait_asked("b", "A", since=mark)
+        self.assertFalse(first.readable(0.2))
+        self.dns.release()
+        self.assertEqual(first.read_line(), b"b\n")
+
+    def client_that_waits(self, url):
+        mark = self.dns.mark()
+        client = self.connect(url)
+        if not client.readable(0.3):
+            return client
+        self.assertEqual(self.dns.queries("_orders._tcp", since=mark), [], "served as the old answer says")
+        client.close()
+        return None
 
     def test_target_that_does_not_exist_or_is_not_answered_harms_no_other(self):
         a, = self.sites(1)
@@ -169,6 +227,26 @@ class Srv(dns.Case):
         controller = self.front(SERVICE, connect_timeout="500 ms")
         self.assertEqual(self.refusal(controller.address()), ("reset", 0))
         self.assertEqual([query.type for query in self.dns.asked if query.type != "SRV"], [])
+
+    def test_that_there_are_none_is_kept_for_as_long_as_the_answer_says(self):
+        self.dns.negative_ttl = 60
+        controller = self.front("srv:_long._tcp." + dns.ZONE)
+        controller.wait_log(lambda r: dns.about(r, "name cannot be resolved"), "its absence")
+        self.dns.negative_ttl = 1
+        self.front("srv:_short._tcp." + dns.ZONE)
+        asked = self.dns.wait_asked("_short._tcp", "SRV", 4)
+        self.assertGreater(asked[3].time - asked[0].time, 2.9)
+        self.assertLess(asked[3].time - asked[0].time, 3 + 2 * pair.PATIENCE)
+        self.assertEqual(len(self.dns.queries("_long._tcp", "SRV")), 1)
+
+    def test_records_by_a_short_name(self):
+        a, = self.sites(1)
+        self.publish((1, 1, a))
+        controller = self.controller("[Orders]\nbind=tcp://127.0.0.1:0\nserver=srv:_orders._tcp\n",
+                                     env={"LOCALDOMAIN": f"first.test {dns.ZONE}"})
+        controller.wait_link()
+        self.links(controller, a.segment)
+        self.assertEqual(self.greeting(controller.address()), "a")
 
     def test_records_that_appear_later(self):
         a, = self.sites(1)

@@ -57,6 +57,8 @@ bool check(const DnsAnswer<Record>& answer) {
 }
 
 void check_message(Bytes message) {
+  check(parse_ipv4_answer(message));
+  check(parse_ipv6_answer(message));
   auto srv = parse_srv_answer(message);
   if (check(srv)) {
     const auto& records = std::get<DnsRecords<SrvRecord>>(srv).records;

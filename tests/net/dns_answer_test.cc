@@ -16,7 +16,7 @@ using wire::u16;
 using wire::u32;
 using wire::u8;
 
-enum Type : unsigned { kA = 1, kNs = 2, kCname = 5, kSoa = 6, kSrv = 33, kNaptr = 35 };
+enum Type : unsigned { kA = 1, kNs = 2, kCname = 5, kSoa = 6, kAaaa = 28, kSrv = 33, kNaptr = 35 };
 enum Code : unsigned { kNoError = 0, kServFail = 2, kNameError = 3 };
 
 constexpr unsigned kAnswer = 0x8180;     // with recursion desired and available
@@ -308,6 +308,34 @@ TEST(DnsAnswer, MoreRecordsThanThereAreIsMalformed) {
   Buffer bytes = srv_message({one_srv()});
   bytes[6] = std::byte{0xFF};
   EXPECT_EQ(failure_in(bytes), kMalformed);
+}
+
+// "ADDRESS TTL", ...
+template <class Records>
+std::string text(const DnsAnswer<Records>& answer) {
+  auto* found = std::get_if<DnsRecords<Records>>(&answer);
+  if (!found) return std::holds_alternative<DnsAbsence>(answer) ? "absent" : std::get<DnsFailure>(answer).reason;
+  std::string result;
+  for (const Records& one : found->records)
+    result += one.address.to_string() + " " + std::to_string(one.ttl / seconds(1)) + ", ";
+  return result;
+}
+
+TEST(DnsAnswer, AddressesOfBothFamiliesHaveTheirTtls) {
+  Buffer v4 = u8(192) + u8(0) + u8(2) + u8(1);
+  Buffer v6 = u32(0x20010DB8) + u32(0) + u32(0) + u32(7);
+  EXPECT_EQ(text(parse_ipv4_answer(message(kA, {record(kAsked, kA, 60, v4), record(kAsked, kA, 30, v4)}))),
+            "192.0.2.1:0 60, 192.0.2.1:0 30, ");
+  EXPECT_EQ(text(parse_ipv6_answer(message(kAaaa, {record(kAsked, kAaaa, 5, v6)}))), "[2001:db8::7]:0 5, ");
+  EXPECT_EQ(text(parse_ipv6_answer(message(kAaaa, {}, {soa(60, 60)}))), "absent");
+}
+
+TEST(DnsAnswer, AnAddressOfAnotherSizeIsMalformed) {
+  Buffer v4 = u8(192) + u8(0) + u8(2) + u8(1);
+  for (const Buffer& data : {v4 + u8(0), u8(192) + u8(0), Buffer()}) {
+    EXPECT_EQ(text(parse_ipv4_answer(message(kA, {record(kAsked, kA, 60, data)}))), kMalformed);
+    EXPECT_EQ(text(parse_ipv6_answer(message(kAaaa, {record(kAsked, kAaaa, 60, data)}))), kMalformed);
+  }
 }
 
 }  // namespace

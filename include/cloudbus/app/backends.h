@@ -13,18 +13,19 @@
 #include "cloudbus/core/balance.h"
 #include "cloudbus/core/health.h"
 #include "cloudbus/core/target_choice.h"
+#include "cloudbus/net/checker.h"
 
 namespace cloudbus {
 
 class Worker;
 
-class Backends {
+class Backends final : private CheckOwner {
  public:
   Backends(Worker& worker, const ServiceConfig& config);
   Backends(const Backends&) = delete;
   Backends& operator=(const Backends&) = delete;
 
-  // Begins to look for the names.
+  // Begins to look for the names, and to check the servers where that is asked for.
   void start();
   const ServiceConfig& config() const { return config_; }
 
@@ -44,14 +45,18 @@ class Backends {
   void on_failed(const Address& address, int error);
 
  private:
+  std::vector<Address> addresses_to_check() noexcept override;
+  void on_checked(const Address& address, int error) noexcept override;
   void add_candidates(ServerIndex server, bool is_in, std::vector<Candidate>& result);
 
   Worker& worker_;
   const ServiceConfig& config_;
   Balance balance_;
-  std::vector<Directory::Id> ids_;                  // of the servers
-  std::vector<TargetChoice> choices_;               // of the servers
+  std::vector<Directory::Id> ids_;     // of the servers
+  std::vector<TargetChoice> choices_;  // of the servers
+  HealthRules rules_;
   std::unordered_map<std::string, Health> health_;  // by address; of those that failed
+  Checker checker_;
 };
 
 }  // namespace cloudbus

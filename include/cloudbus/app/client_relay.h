@@ -37,7 +37,10 @@ class ClientRelay final : public Relay {
   // The controller's answers, for one leg.
   void open_leg_on(LegId leg, Peer& peer, std::string address);
   void leg_unreachable(LegId leg);
-  // The addresses that refused the leg.
+  // The leg's link is silent, though it stands.
+  void on_quiet_link(LegId leg);
+  // Where the leg was opened last, and the addresses that refused it.
+  const std::string& address(LegId leg) const;
   std::span<const std::string> tried(LegId leg) const;
 
   void on_accepted(LegId leg) override;

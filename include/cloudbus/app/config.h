@@ -36,6 +36,14 @@ enum class Refresh {
   Immediate,  // when somebody needs them
 };
 
+// Active checks of servers.
+struct HealthConfig {
+  Duration every = Duration::zero();  // 0: none, what happens to clients has to tell
+  int fall = 3, rise = 2;             // see HealthRules
+
+  bool is_active() const { return every != Duration::zero(); }
+};
+
 struct ServerConfig {
   Endpoint endpoint;
   int line = 0;
@@ -52,7 +60,8 @@ struct ServiceConfig {
   Duration idle_timeout = Duration::zero();  // 0 is none, here and below
   Duration half_close_timeout = std::chrono::minutes(5);
   Duration resume = std::chrono::seconds(30);  // how long a stream waits for another link
-  int links = 1;
+  int links = 1;                               // to each address; 0 is auto
+  HealthConfig health;
   Refresh refresh = Refresh::Lazy;
   Mode mode = Mode::OneToOne;
   BalancePolicy balance = BalancePolicy::RoundRobin;

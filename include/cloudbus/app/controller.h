@@ -43,6 +43,8 @@ class Controller final : public RoleLogic {
   void on_peer_ready(Peer& peer) override;
   void on_room_for_streams(Peer& peer) override;
   void on_going_away(Peer& peer) override;
+  void on_quiet(Peer& peer) override;
+  void on_congested(Peer& peer) override;
   void on_peer_gone(Peer& peer) override;
   bool may_resume(const Peer& peer) const override;
   void on_link_lost(Peer& peer, const std::string& reason) override;
@@ -62,7 +64,9 @@ class Controller final : public RoleLogic {
     Endpoint endpoint;
     Directory::Id id = 0;
     int links = 1;
+    bool has_extra = false;  // links = auto
     bool is_lazy = false;
+    HealthConfig health;
     std::vector<Pool*> pools;  // of its addresses, in the directory's order
     TargetChoice choice;
     std::deque<Waiting> waiting;  // for a link
@@ -85,6 +89,7 @@ class Controller final : public RoleLogic {
   void open_on(ClientRelay& relay, LegId leg, Peer& peer);
   bool has_link(const Upstream& upstream) const;
   bool is_usable(const Upstream& upstream) const;
+  bool is_lively(const Upstream& upstream) const;
   Peer* pick(Upstream& upstream, std::span<const std::string> tried);
   void wait(Upstream& upstream, const Waiting& waiting);
   bool is_waiting(const Waiting& waiting);
@@ -93,6 +98,11 @@ class Controller final : public RoleLogic {
   void give_up_legs(Upstream& upstream);
   void update(Upstream& upstream);
   Pool& use_pool(Upstream& upstream, const Address& address);
+  void add_link(Pool& pool, bool is_extra);
+  void remove_link(Pool& pool, Pool::Slot& slot);
+  void drain_link(PeerId id);
+  void grow(Pool& pool);
+  void grow(Upstream& upstream);
   void leave_pool(Upstream& upstream, Pool& pool);
   void dial(Pool& pool, Pool::Slot& slot);
   void on_down(Pool& pool);
@@ -108,6 +118,7 @@ class Controller final : public RoleLogic {
   std::unordered_map<PeerId, Place> place_by_peer_;
   std::unordered_map<Timers::Key, Place> place_by_key_;
   Resumer resumer_;
+  std::unordered_map<Timers::Key, Pool*> pool_by_check_;
   std::vector<PeerId> leaving_;  // links to addresses that are no more, until their streams have ended
   bool draining_ = false;
 };

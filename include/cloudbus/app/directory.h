@@ -62,6 +62,7 @@ class Directory {
     bool is_lazy = false;
     bool is_told = false;  // that it cannot be resolved
     std::vector<Address> addresses;
+    Time whole_at{};  // when all families were answered last
     std::vector<SrvRecord> services;
     std::vector<NaptrRecord> rules;
   };
@@ -97,6 +98,7 @@ class Directory {
   void ask(const Key& key, Name& name);
   void on_answer(Resolver::Answer& answer, std::set<Id>& touched);
   void take(Name& name, const Key& key, Resolver::Answer& answer);
+  void take_addresses(Name& name, Resolver::Answer& answer);
   void read_message(Name& name, const Key& key, Resolver::Answer& answer);
   template <class Record>
   void take_records(DnsAnswer<Record> parsed, std::vector<Record>& records, Resolver::Answer& answer);

@@ -39,12 +39,17 @@ class Peer final : private LinkOwner {
   // Segment: streams that wait to be dialled, and how many are being dialled.
   std::deque<OwnerId> dial_queue;
   int dialing = 0;
-  bool is_touched = false;  // it stands in the worker's list for the end of the turn
+  bool tells_congestion = false;  // to the role
+  bool is_touched = false;        // it stands in the worker's list for the end of the turn
 
   // The end of a turn: takes bytes from the streams whose turn it is, and writes once. True when there is more to do.
   bool flush();
   void close(LinkCode code, std::string reason) { session_.close(code, std::move(reason)); }
   void on_deadline(Time now);
+  // A ping is not answered for so long that this may be a peer that is stopped.
+  bool is_quiet() const;
+  // What it has to write waits for longer than a round trip.
+  bool is_congested() const;
 
   // --- Resuming ---
   // The session waits for another link.
@@ -67,6 +72,8 @@ class Peer final : private LinkOwner {
   void take_over(const Handover& link, std::uint64_t position);
 
  private:
+  Time congested_at() const;
+  void tell_role();
   void on_link_readable() noexcept override;
   void on_link_writable() noexcept override;
   bool finish_connecting();
@@ -89,6 +96,7 @@ class Peer final : private LinkOwner {
   int opens_in_read_ = 0;
   bool connecting_;
   bool was_ready_ = false;
+  bool was_quiet_ = false, was_congested_ = false;  // the role knows of it
   bool gone_ = false, given_up_ = false, handed_over_ = false;
   Time lost_at_{};
   std::uint64_t replayed_ = 0;

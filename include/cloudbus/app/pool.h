@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The links of a controller to one address: so many, kept open, dialled again when they are lost.
+// The links of a controller to one address: so many, kept open, dialled again when they are lost; and, with
+// `links = auto`, further ones while they are needed.
 
-#include <deque>
+#include <list>
 #include <string>
 
+#include "cloudbus/app/config.h"
 #include "cloudbus/app/peer.h"
 #include "cloudbus/core/backoff.h"
 #include "cloudbus/core/health.h"
@@ -28,6 +30,10 @@ class Pool {
     Time up_since = Time::max();  // of the link that is there
     std::string last_error;       // what was logged last, so that it is not logged again
     bool is_down = false;         // the last try failed, or the link was lost, and none is up since
+    bool is_extra = false;        // it is there only while it is needed
+    // Of an extra link: the streams that it had been asked for when it was looked at, and since when it has none.
+    std::uint64_t opened = 0;
+    Time idle_since{};
   };
 
   Pool(Worker& worker, const Address& address);
@@ -38,16 +44,35 @@ class Pool {
   const Address& address() const { return address_; }
   const std::string& address_text() const { return text_; }
   const std::string& name() const { return name_; }  // the address as an endpoint, for the log
-  std::deque<Slot>& slots() { return slots_; }
+  std::list<Slot>& slots() { return slots_; }
 
-  Health health;
+  Health health;  // what the conversations say
 
-  // The session with the fewest streams, of those that take one; null for none.
+  // Pings every link so often from here on, unless another service asked for more: is_in() knows what comes of it.
+  void check(const HealthConfig& config);
+  Timers::Key check_key() const { return check_key_; }
+  void on_check();
+  bool is_in(Time now) const { return health.is_in(now) && checks_.is_in(now); }
+
+  // The session with the fewest streams, of those that take one; one whose link has room if there is one. Null for
+  // none.
   Peer* pick();
   // Nothing says that no link will be up soon.
   bool is_usable() const;
+  // All links that are there are up, and do not answer now.
+  bool is_quiet();
+
+  // From here on there may be extra links.
+  void grow() { may_grow_ = true; }
+  // None of its links has room, none is being made, and it may have one more.
+  bool needs_more();
+  // The extra link has had no stream for so long that it is not needed.
+  bool is_idle(Slot& slot);
+  // Has the slot's timer run again in a while.
+  void look_again(Slot& slot);
 
   Slot& add_slot();
+  void remove_slot(Slot& slot);
   // Null when it could not be: then it is dialled later.
   Peer* dial(Slot& slot);
   void on_ready(Slot& slot, Peer& peer);
@@ -64,7 +89,14 @@ class Pool {
   Worker& worker_;
   Address address_;
   std::string text_, name_;
-  std::deque<Slot> slots_;
+  std::list<Slot> slots_;
+  bool may_grow_ = false;
+
+  HealthConfig check_;
+  Health checks_;
+  Timers::Key check_key_;
+  Time check_armed_ = Time::max();
+  Time checked_at_ = Time::max();  // pings were sent then
 };
 
 }  // namespace cloudbus

@@ -129,6 +129,8 @@ class Relay : private ConnectionOwner {
   Stage stage_ = Stage::Waiting;
   bool readable_ = true;    // as far as is known: there may be bytes from the start
   bool read_done_ = false;  // EOF was read, or the peer wants no more
+  // The socket broke: what it still holds is read first.
+  void on_write_failed(Io status);
 
  private:
   void on_ready(Ready ready) noexcept override;
@@ -136,7 +138,6 @@ class Relay : private ConnectionOwner {
   void write_now(iovec* parts, int count, std::size_t size);
   void keep(const iovec* parts, int count, std::size_t skip);
   void after_write(std::size_t bytes);
-  void on_write_failed(Io status);
   void finish_if_drained();
   void drop_pending();
   void reset_if_drained();

@@ -31,7 +31,7 @@ class ServerRelay final : public Relay, private ConnectorOwner {
  private:
   void on_connected() override;
   void on_connect_failed(int error) override;
-  void on_connected(std::size_t place, int fd) noexcept override;
+  void on_connected(std::size_t place, int fd, bool is_broken) noexcept override;
   void on_address_failed(std::size_t place, int error) noexcept override;
   void on_all_failed(int error) noexcept override;
   void on_close() override;

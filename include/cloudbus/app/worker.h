@@ -31,6 +31,10 @@ class RoleLogic {
   virtual void on_opened(Peer&, const Event&) {}
   virtual void on_room_for_streams(Peer&) {}
   virtual void on_going_away(Peer&) {}
+  // It does not answer, though its link stands.
+  virtual void on_quiet(Peer&) {}
+  // Its link is congested; for those that tell it.
+  virtual void on_congested(Peer&) {}
   virtual void on_peer_gone(Peer& peer) = 0;
   // Whether the session of a peer that has just lost its link is to wait for another one; then on_link_lost() comes.
   virtual bool may_resume(const Peer&) const { return false; }

@@ -3,8 +3,10 @@
 
 // Domain names as text. Two of them are the same if they are equal in their normal form.
 
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace cloudbus {
 
@@ -17,5 +19,9 @@ std::string normal_name(std::string_view name);
 // Whether a normal name is one that a host or an SRV record may have: labels of 1 to 63 letters, digits, hyphens and
 // underscores, at most 253 bytes in all. RFC 1035, section 2.3, with the underscores of RFC 2782.
 bool is_host_name(std::string_view name);
+
+// The names that a normal name may stand for, in the order in which they are looked for: resolv.conf(5), "search" and
+// "ndots". One with so many dots is first looked for as it stands, one with fewer last.
+std::vector<std::string> search_names(const std::string& name, std::span<const std::string> domains, int ndots);
 
 }  // namespace cloudbus

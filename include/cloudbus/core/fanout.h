@@ -90,6 +90,9 @@ class Fanout {
   bool is_open() const { return open_; }                   // the quorum was reached
   std::optional<LegId> winner() const { return winner_; }  // of the latch
 
+  // Another server could still be tried: no bytes are forgotten, and one is left.
+  bool can_begin() const { return next_ < order_.size() && backlog_.begin() == 0; }
+
   // --- What the legs say ---------------------------------------------------------------------------------------
 
   void on_opened(LegId id);
@@ -169,7 +172,6 @@ class Fanout {
 
  private:
   bool sends() const { return open_ || limits_.quorum <= 1; }
-  bool can_begin() const;
   bool is_undelivered(const Leg& leg, StreamCode code) const;
   void begin();
   void open();

@@ -16,15 +16,21 @@ class NameClock {
   static constexpr Duration kStale = std::chrono::hours(24);  // an answer serves so long when no other can be had
 
   // It was asked for; on_found(), on_missing() or on_failed() will follow.
-  void ask() { is_asking_ = true; }
+  void ask() {
+    is_asking_ = true;
+    has_part_ = false;
+  }
   // A TTL is kept within its bounds.
   void on_found(Duration ttl, Time now);
+  // The same for a part of the answer; the rest follows with on_found().
+  void on_part(Duration ttl, Time now);
   // There is no such name, or it has no such record.
   void on_missing(Duration negative_ttl, Time now);
   // No answer. `random` is evenly in [0, 1).
   void on_failed(Time now, double random);
 
-  bool is_asking() const { return is_asking_; }
+  // It was asked for, and nothing of the answer is there yet.
+  bool is_awaited() const { return is_asking_ && !has_part_; }
   // The answer is past its TTL, or there was none.
   bool is_due(Time now) const { return !is_asking_ && now >= ask_at_; }
   Time ask_at() const { return is_asking_ ? Time::max() : ask_at_; }
@@ -38,7 +44,7 @@ class NameClock {
  private:
   Backoff backoff_{std::chrono::seconds(1), std::chrono::seconds(60)};
   Time ask_at_{}, answered_at_{};
-  bool is_asking_ = false;
+  bool is_asking_ = false, has_part_ = false;
   bool has_answer_ = false;
   bool has_failed_ = false;
 };

@@ -117,6 +117,7 @@ class Session {
   const Hello& peer() const { return peer_; }
   Duration round_trip() const { return round_trip_; }  // the smallest of the last 10 s; 0 is unknown
   std::size_t stream_count() const { return streams_.size(); }
+  std::uint64_t streams_opened() const { return streams_opened_; }  // since its beginning
 
   // Says no to new streams, in two steps.
   void drain(Time now);
@@ -130,6 +131,10 @@ class Session {
   // Some of the output was consumed: the answer to a ping is awaited from when the ping itself was taken.
   void on_written(Time now);
 
+  // Pings, unless an answer is awaited; no sooner than `apart` after the last ping, and then only if nothing has come.
+  void check(Time now, Duration apart = Duration::zero());
+  // A ping was sent then, and nothing has come since; Time::max() otherwise.
+  Time silent_since() const;
   // Pings, acknowledges, and finds a silent peer. May end the session: look at is_closed() and is_silent().
   void on_time(Time now);
   Time next_deadline() const;
@@ -223,6 +228,7 @@ class Session {
   void acknowledge();
   void ping(Time now);
   Time ping_deadline() const;
+  void ping_late(Time now);
   void measured(Duration sample, Time now);
   void grant_streams();
   void schedule(StreamId id, Stream& stream);
@@ -276,8 +282,9 @@ class Session {
   static constexpr TokenBucket kPingLimit{64, 16};  // on one link
   TokenBucket idle_frames_{8192, 1024}, pings_ = kPingLimit;
   Time started_, last_received_;
-  Time ping_sent_{};           // of the last ping
-  bool ping_pending_ = false;  // no reply to it yet
+  Time ping_sent_{};                             // of the last ping
+  bool ping_pending_ = false;                    // no reply to it yet
+  Time check_asked_{}, check_at_ = Time::max();  // of a check() that came too soon after the last ping
   std::uint64_t ping_value_ = 0;
   std::uint64_t ping_end_ = 0;      // Output::taken() once the ping has been taken
   std::uint64_t taken_before_ = 0;  // Output::taken() when it was looked at last

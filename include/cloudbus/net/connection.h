@@ -59,6 +59,8 @@ class Connection {
 
   // The error that is pending on the socket, or that of the last write, or 0; looked at while reading is paused.
   int take_error();
+  // With an error of take_error(): something can be read that came before it.
+  bool is_reset_behind_bytes(int error) const;
   // Bytes written but not yet taken by the peer's kernel.
   std::size_t unacknowledged() const;
 

@@ -17,8 +17,9 @@ namespace cloudbus {
 
 class ConnectorOwner {
  public:
-  // The socket is the owner's. Here and in on_all_failed() it may destroy the connector.
-  virtual void on_connected(std::size_t place, int fd) noexcept = 0;
+  // The socket is the owner's; `is_broken` when it was reset already, and there are bytes to be read before that. Here
+  // and in on_all_failed() the owner may destroy the connector.
+  virtual void on_connected(std::size_t place, int fd, bool is_broken) noexcept = 0;
   virtual void on_address_failed(std::size_t place, int error) noexcept = 0;
   // The last of them failed, with this error of errno.
   virtual void on_all_failed(int error) noexcept = 0;

@@ -2,7 +2,7 @@
 #pragma once
 
 // What an answer from a DNS server says (RFC 1035, section 4.1), with the times for which it may be kept: c-ares 1.18
-// does not tell those of SRV and NAPTR records, nor of their absence.
+// does not tell those of SRV and NAPTR records, nor for how long there will be none of any type.
 
 #include <string>
 #include <variant>
@@ -12,8 +12,15 @@
 #include "cloudbus/core/ddds.h"
 #include "cloudbus/core/srv.h"
 #include "cloudbus/core/time.h"
+#include "cloudbus/net/address.h"
 
 namespace cloudbus {
+
+// An A or an AAAA record. The port is 0.
+struct HostRecord {
+  Address address;
+  Duration ttl{};
+};
 
 // The records of the name that was asked for, or of the one that it is an alias of. There is at least one. No TTL is
 // longer than those of the aliases (CNAME) on the way.
@@ -40,6 +47,8 @@ using DnsAnswer = std::variant<DnsRecords<Record>, DnsAbsence, DnsFailure>;
 // `message` is the whole answer to one question for records of the type. That the question was ours, and the answer is
 // from where it was sent to, is for the caller to know. Names are in their normal form (dns_name.h). Spaces, dots,
 // backslashes and unprintable bytes within their labels are written as \DDD: RFC 1035, section 5.1.
+DnsAnswer<HostRecord> parse_ipv4_answer(Bytes message);
+DnsAnswer<HostRecord> parse_ipv6_answer(Bytes message);
 DnsAnswer<SrvRecord> parse_srv_answer(Bytes message);
 DnsAnswer<NaptrRecord> parse_naptr_answer(Bytes message);
 

@@ -37,6 +37,7 @@ class Link {
   void write(Output& output);
 
   bool is_blocked() const { return blocked_; }
+  Time blocked_since() const { return blocked_since_; }  // while it is
   Status status() const { return status_; }
   int error() const { return error_; }  // of errno, when broken
 
@@ -57,6 +58,7 @@ class Link {
   LinkOwner& owner_;
   int fd_;
   bool blocked_ = false;
+  Time blocked_since_{};
   Status status_ = Status::Open;
   int error_ = 0;
   Watch readable_, writable_;

@@ -10,6 +10,7 @@
 #include <ares.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -17,6 +18,8 @@
 
 #include "cloudbus/core/bytes.h"
 #include "cloudbus/net/address.h"
+#include "cloudbus/net/host_lookup.h"
+#include "cloudbus/net/hosts_file.h"
 #include "cloudbus/net/loop.h"
 
 namespace cloudbus {
@@ -32,8 +35,10 @@ class Resolver {
   struct Answer {
     std::uint64_t token = 0;
     Status status = Status::Failed;
+    bool is_last = true;               // otherwise it is a part, with addresses of a Host, and the whole follows
     std::vector<Address> addresses{};  // of a Host: IPv4 and IPv6, with port 0
-    Duration ttl{};                    // the least of a Host's
+    int unknown = AF_UNSPEC;           // of a Host that was found: the family that was not answered
+    Duration ttl{};                    // the least of a Host's; 0 with Missing if the server did not say
     std::vector<std::byte> message{};  // of the others, as it came; also with Missing where there is one
     std::string error{};
   };
@@ -53,28 +58,48 @@ class Resolver {
   std::vector<Answer> take_answers() { return std::exchange(answers_, {}); }
 
  private:
+  struct Records {  // that are looked for
+    int type;
+    std::string name;
+    std::vector<std::string> names;    // that it may stand for
+    std::size_t at = 0;                // in them
+    std::vector<std::byte> absence{};  // what was answered to the name itself
+  };
   struct Query {
     Resolver& resolver;
     std::uint64_t id, token;
     Time deadline;
-    bool is_answered = false;
+    std::optional<HostLookup> host{};
+    std::optional<Records> records{};
+    bool is_starting = false;  // c-ares may call back, and more is to be asked
+    bool is_answered = false, is_part_answered = false;
+
+    bool has_part() const { return host && !is_part_answered && host->part_at() != Time::max(); }
+    Time next() const;  // when there is something to do for it
   };
 
   void open();
   void close();
   void arm();
   void on_time();
+  std::vector<std::string> search_names_of(const std::string& name) const;
+  void ask_host(Query& query, const std::string& name);
+  void go_on(Query& query);
+  void ask_records(Query& query);
+  void answer_host(Query& query, bool is_last);
   void answer(Query& query, Answer answer);
   Query& add_query(std::uint64_t token);
   static void on_socket_state(void* resolver, ares_socket_t socket, int readable, int writable);
   static void on_socket(int fd, short what, void* resolver) noexcept;
   static void on_timer(int fd, short what, void* resolver) noexcept;
-  static void on_host(void* query, int status, int timeouts, ares_addrinfo* found);
+  template <HostLookup::Family family>
+  static void on_addresses(void* query, int status, int timeouts, unsigned char* message, int size);
   static void on_records(void* query, int status, int timeouts, unsigned char* message, int size);
   void end(Query& query);
 
   Loop& loop_;
   std::string servers_;
+  std::optional<HostsFile> hosts_file_;
   ares_channel channel_ = nullptr;
   std::string open_error_;
   bool was_heard_ = false;  // something was answered since the last deadline that passed

@@ -3,6 +3,7 @@
 
 // What an errno of a socket call means.
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -14,6 +15,12 @@ inline int take_socket_error(int fd) {
   int error = 0;
   socklen_t size = sizeof error;
   return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 ? errno : error;
+}
+
+// The peer took the connection, said something, and reset it: what it said can still be read.
+inline bool is_reset_behind_bytes(int fd, int error) {
+  int bytes = 0;
+  return (error == ECONNRESET || error == EPIPE) && ::ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 // Nothing went wrong: the call is to be made again later.

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Tries again and again whether addresses can be connected to, and closes what it has connected.
+
+#include <list>
+#include <vector>
+
+#include "cloudbus/net/address.h"
+#include "cloudbus/net/loop.h"
+
+namespace cloudbus {
+
+class CheckOwner {
+ public:
+  // What is to be checked now.
+  virtual std::vector<Address> addresses_to_check() noexcept = 0;
+  // `error` is of errno, 0 when it could be connected to; ETIMEDOUT when it was silent.
+  virtual void on_checked(const Address& address, int error) noexcept = 0;
+
+ protected:
+  ~CheckOwner() = default;
+};
+
+class Checker {
+ public:
+  // `patience`: how long an address may be silent, no longer than `every`.
+  Checker(Loop& loop, Duration every, Duration patience, CheckOwner& owner);
+  Checker(const Checker&) = delete;
+  Checker& operator=(const Checker&) = delete;
+
+  // The first time at once.
+  void start() { begin(); }
+
+ private:
+  struct Try {
+    Try(Checker& its_checker, const Address& its_address, int its_fd)
+        : checker(its_checker), address(its_address), fd(its_fd) {}
+    ~Try();
+    Checker& checker;
+    Address address;
+    int fd;
+    Watch connected, silent;
+  };
+
+  static void on_time(int fd, short what, void* checker) noexcept;
+  static void on_writable(int fd, short what, void* one_try) noexcept;
+  static void on_silent(int fd, short what, void* one_try) noexcept;
+  void begin();
+  void end(Try& one, int error);
+
+  Loop& loop_;
+  Duration every_, patience_;
+  CheckOwner& owner_;
+  Watch next_;
+  std::list<Try> tries_;
+};
+
+}  // namespace cloudbus
