@@ -16,8 +16,7 @@ constexpr Duration kDialPause = std::chrono::milliseconds(100);  // when descrip
 bool is_fault_of_peer(LinkCode code) {
   switch (code) {
     case LinkCode::NoError:
-    case LinkCode::Shutdown:
-    case LinkCode::UnknownSession: return false;
+    case LinkCode::Shutdown: return false;
     case LinkCode::FrameError:
     case LinkCode::ProtocolError:
     case LinkCode::CreditError:
@@ -26,7 +25,8 @@ bool is_fault_of_peer(LinkCode code) {
     case LinkCode::Unsupported:
     case LinkCode::Flood:
     case LinkCode::HandshakeTimeout:
-    case LinkCode::PingTimeout: return true;
+    case LinkCode::PingTimeout:
+    case LinkCode::UnknownSession: return true;
   }
   return true;
 }
