@@ -31,7 +31,7 @@ Session::Session(Role role, const Hello& hello, const SessionLimits& limits, Sla
 
 Session::~Session() {
   for (auto& [id, stream] : streams_) stream.window.close(budget_);
-  budget_.drop(held_);
+  budget_.unkeep(held_);
 }
 
 void Session::greet() {

@@ -33,16 +33,16 @@ void Session::agree_on_resuming() {
 // The peer has to acknowledge something before more is sent.
 bool Session::is_full() const {
   if (!is_resumable()) return false;
-  std::uint64_t window = budget_.pressed() ? resume_window_ / 2 : resume_window_;
-  if (budget_.exhausted()) window = std::min(window, 2 * kMostUnacknowledged);  // the peer acknowledges sooner
+  // With little left, as much as the peer takes to acknowledge.
+  std::uint64_t window = budget_.keeps_much() ? std::min(resume_window_, 2 * kMostUnacknowledged) : resume_window_;
   return output_.kept() - output_.rewound() + output_.size() >= window;
 }
 
 void Session::account() {
   if (std::uint64_t kept = output_.kept(); kept > held_)
-    budget_.hold(kept - std::exchange(held_, kept));
+    budget_.keep(kept - std::exchange(held_, kept));
   else if (kept < held_)
-    budget_.drop(std::exchange(held_, kept) - kept);
+    budget_.unkeep(std::exchange(held_, kept) - kept);
 }
 
 // After all of a read was taken.

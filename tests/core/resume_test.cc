@@ -150,12 +150,13 @@ TEST(Resume, WhatWasWrittenIsKeptUntilItIsAcknowledged) {
   end->written();
   EXPECT_EQ(end->session.output().kept(), sent);
   end->session.on_written(end->now);
-  EXPECT_EQ(end->budget.buffered(), sent);
+  EXPECT_EQ(end->budget.kept(), sent);
+  EXPECT_EQ(end->budget.buffered(), 0u);
   EXPECT_EQ(end->feed(ack(100)), "");
   EXPECT_EQ(end->session.output().kept(), sent - 100);
   EXPECT_EQ(end->feed(ack(sent)), "");
   EXPECT_EQ(end->session.output().kept(), 0u);
-  EXPECT_EQ(end->budget.buffered(), 0u);
+  EXPECT_EQ(end->budget.kept(), 0u);
 }
 
 TEST(Resume, NothingIsKeptWhereItWasNotAgreedOn) {
@@ -183,6 +184,19 @@ TEST(Resume, WhenWhatIsKeptFillsTheWindowNobodyHasATurn) {
   EXPECT_FALSE(end->session.has_turns());
   EXPECT_EQ(end->feed(ack(end->session.position_sent())), "");
   EXPECT_GT(end->send(1, std::string(100'000, 'x')), 0u);
+}
+
+TEST(Resume, WithMuchKeptEverywhereASessionKeepsLittle) {
+  auto end = ready(Role::Controller, 64 * 1024 * 1024, 512 * 1024 * 1024);
+  end->session.open({}, 1);
+  end->feed(accept(1) + credit(1, 64 * 1024 * 1024));
+  end->budget.keep(129 * 1024 * 1024);  // by others
+  std::size_t total = 0;
+  for (int i = 0; i < 100; i++, end->written()) total += end->send(1, std::string(100'000, 'x'));
+  EXPECT_GE(total, 1024u * 1024);
+  EXPECT_LE(total, 1024u * 1024 + Scheduler::kTurn);
+  end->budget.unkeep(129 * 1024 * 1024);
+  EXPECT_TRUE(end->session.has_turns());
 }
 
 TEST(Resume, ReliableBytesAreAcknowledgedEveryQuarterOfTheWindowThatThePeerHas) {

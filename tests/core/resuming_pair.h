@@ -348,7 +348,7 @@ class ResumingPair {
       require(main_[e]->stream_count() == 0, "streams are left");
       main_[e].reset();
       fresh_[e].reset();
-      require(budgets_[e].buffered() == 0, "{} bytes are still counted", budgets_[e].buffered());
+      require(budgets_[e].buffered() == 0 && budgets_[e].kept() == 0, "bytes are still counted");
     }
   }
 

@@ -896,6 +896,7 @@ class Simulation {
       end->session.reset();
       end->fresh.reset();
       require(end->budget.buffered() == 0, "{} bytes are still counted as buffered", end->budget.buffered());
+      require(end->budget.kept() == 0, "{} bytes are still counted as kept", end->budget.kept());
       require(end->budget.reserve(end->budget.limit()), "windows did not give back what they reserved");
       end->budget.release(end->budget.limit());
     }
