@@ -49,7 +49,7 @@ class Resumer {
     Time armed = Time::max();
     std::vector<Address> addresses;
     std::size_t next = 0;
-    Backoff backoff{std::chrono::milliseconds(5), std::chrono::milliseconds(80)};
+    Backoff backoff{std::chrono::milliseconds(5), std::chrono::milliseconds(50)};
     std::vector<Try> tries;  // links that are being made, the oldest first
     PeerId asking = 0;       // the one that was asked to carry the session
     Time asked_at{};
