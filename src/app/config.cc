@@ -257,6 +257,7 @@ void add_service(std::string& text, const ServiceConfig& service, Role role) {
   add_line(text, "connect_timeout", format_duration(service.connect_timeout));
   add_line(text, "idle_timeout", format_duration(service.idle_timeout));
   add_line(text, "half_close_timeout", format_duration(service.half_close_timeout));
+  add_line(text, "resume", format_duration(service.resume));
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ constexpr Duration kCheckApart = std::chrono::milliseconds(100);
 
 }  // namespace
 
-Controller::Controller(Worker& worker) : worker_(worker) {
+Controller::Controller(Worker& worker) : worker_(worker), resumer_(worker) {
   for (const ServiceConfig& service : worker.config().services) {
     std::vector<std::string> names;
     std::vector<Upstream*> servers;
@@ -276,7 +276,7 @@ void Controller::drain_link(PeerId id) {
   place_by_peer_.erase(id);
   Peer* peer = worker_.find_peer(id);
   if (!peer) return;
-  if (peer->session().is_ready())
+  if (peer->session().is_ready() || peer->is_detached())
     peer->session().drain(worker_.now());
   else
     peer->close(LinkCode::NoError, "it is not needed any more");
@@ -332,6 +332,7 @@ void Controller::serve_users(Pool& pool) {
 }
 
 void Controller::on_timer(Timers::Key key) {
+  if (resumer_.on_timer(key)) return;
   if (auto check = pool_by_check_.find(key); check != pool_by_check_.end()) return check->second->on_check();
   auto found = place_by_key_.find(key);
   if (found == place_by_key_.end()) return;
@@ -343,6 +344,8 @@ void Controller::on_timer(Timers::Key key) {
 }
 
 void Controller::on_peer_ready(Peer& peer) {
+  Resumer::Ready resumed = resumer_.on_ready(peer);
+  if (resumed.is_own && !take_place(peer, resumed.replaces)) return;
   auto found = place_by_peer_.find(peer.id());
   if (found == place_by_peer_.end()) return;  // its address went away meanwhile
   auto [pool, slot] = found->second;
@@ -378,8 +381,13 @@ void Controller::on_quiet(Peer& peer) {
 }
 
 void Controller::on_peer_gone(Peer& peer) {
+  if (resumer_.on_gone(peer)) return;
+  if (peer.was_given_up())
+    log_line(LogLevel::Warning, "link", "given up",
+             {{"segment", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
   auto found = place_by_peer_.find(peer.id());
   if (found == place_by_peer_.end()) {  // it was draining
+    if (peer.was_given_up()) return;
     log_line(LogLevel::Info, "link", "drained",
              {{"segment", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
     return;
@@ -387,9 +395,70 @@ void Controller::on_peer_gone(Peer& peer) {
   auto [pool, slot] = found->second;
   place_by_peer_.erase(found);
   if (draining_) return;
-  pool->on_lost(*slot, peer.reason(), peer.was_ready(), peer.lost_streams());
+  if (peer.was_given_up())
+    pool->replace(*slot);
+  else
+    pool->on_lost(*slot, peer.reason(), peer.was_ready(), peer.lost_streams());
   if (slot->is_extra) remove_link(*pool, *slot);
   on_down(*pool);
+}
+
+// --- Resuming ----------------------------------------------------------------------------------------------------
+
+bool Controller::may_resume(const Peer& peer) const { return peer.session().is_worth_resuming(); }
+
+void Controller::on_link_lost(Peer& peer, const std::string& reason) {
+  log_line(LogLevel::Warning, "link", "lost",
+           {{"segment", peer.name()},
+            {"reason", reason},
+            {"streams", peer.session().stream_count()},
+            {"resume", peer.session().resume_wait()}});
+  resumer_.start(peer, addresses_of(peer));
+  auto found = place_by_peer_.find(peer.id());
+  if (found == place_by_peer_.end()) return;
+  found->second.slot->is_down = true;
+  on_down(*found->second.pool);
+}
+
+// Its own first, then those that DNS says are the same server's.
+std::vector<Address> Controller::addresses_of(const Peer& peer) const {
+  std::vector<Address> addresses{parse_endpoint(peer.name()).endpoint->address};
+  auto found = pools_.find(peer.address());
+  if (found == pools_.end()) return addresses;
+  for (const Upstream* user : found->second.users)
+    for (const Pool* pool : user->pools)
+      if (std::ranges::find(addresses, pool->address()) == addresses.end()) addresses.push_back(pool->address());
+  return addresses;
+}
+
+// The link of a segment that was started again takes the place of the one to the segment that is no more.
+bool Controller::take_place(Peer& fresh, PeerId lost) {
+  auto found = place_by_peer_.find(lost);
+  if (found == place_by_peer_.end()) {
+    if (lost != 0) fresh.close(LinkCode::NoError, "the address is no more");
+    return false;
+  }
+  Place place = found->second;
+  place_by_peer_.erase(found);
+  place_by_peer_[fresh.id()] = place;
+  place.slot->peer = fresh.id();
+  if (Peer* before = worker_.find_peer(lost)) fresh.tells_congestion = before->tells_congestion;
+  return true;
+}
+
+void Controller::on_resume(Peer& fresh, const ResumeFrame& answer, Bytes rest) {
+  Peer* peer = resumer_.on_resumed(fresh, answer, rest);
+  if (!peer) return;
+  log_line(LogLevel::Info, "link", "resumed",
+           {{"segment", peer->name()},
+            {"link", peer->id()},
+            {"after", worker_.now() - peer->lost_at()},
+            {"replayed", peer->replayed()},
+            {"streams", peer->session().stream_count()}});
+  auto found = place_by_peer_.find(peer->id());
+  if (found == place_by_peer_.end()) return;
+  found->second.slot->is_down = false;
+  serve_users(*found->second.pool);
 }
 
 void Controller::on_drain() {

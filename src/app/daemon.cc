@@ -2,7 +2,6 @@
 #include "cloudbus/app/daemon.h"
 
 #include <fmt/format.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -14,6 +13,7 @@
 #include "cloudbus/app/notify.h"
 #include "cloudbus/app/options.h"
 #include "cloudbus/app/pid_file.h"
+#include "cloudbus/app/random_bytes.h"
 #include "cloudbus/app/segment.h"
 #include "cloudbus/net/descriptors.h"
 
@@ -22,12 +22,6 @@ namespace {
 
 constexpr std::uint64_t kFewDescriptors = 4096;
 constexpr Duration kLogPauseEvery = std::chrono::seconds(1);
-
-Uuid make_boot_id() {
-  Uuid id{};
-  if (::getrandom(id.data(), id.size(), 0) != static_cast<ssize_t>(id.size())) std::abort();
-  return id;
-}
 
 void print_errors(const std::vector<std::string>& errors) {
   for (const std::string& error : errors) fmt::print(stderr, "{}\n", error);
@@ -69,9 +63,9 @@ int run_program(Role role, int argc, char** argv) {
 
 Daemon::Daemon(std::shared_ptr<const Config> config) : config_(std::move(config)) {
   std::signal(SIGPIPE, SIG_IGN);
-  Uuid boot_id = make_boot_id();
+  Uuid boot_id = random_bytes<sizeof(Uuid)>();
   for (std::size_t i = 0; i < static_cast<std::size_t>(config_->threads); i++) {
-    auto worker = std::make_unique<Worker>(config_, boot_id, i);
+    auto worker = std::make_unique<Worker>(config_, boot_id, sessions_, i);
     if (config_->role == Role::Controller)
       worker->set_role(std::make_unique<Controller>(*worker));
     else

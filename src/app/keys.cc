@@ -295,6 +295,12 @@ const Service kServiceKeys[] = {
      [](Role, ServiceDraft& draft, const IniEntry& entry) {
        return store(draft.service.half_close_timeout, parse_duration(entry.value, Zero::Allowed));
      }},
+    {"resume",
+     {},
+     Times::Once,
+     [](Role, ServiceDraft& draft, const IniEntry& entry) {
+       return store(draft.service.resume, parse_duration(entry.value, Zero::Allowed));
+     }},
 };
 
 template <class Target>

@@ -25,7 +25,7 @@ Peer::Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::s
       id_(id),
       name_(std::move(name)),
       service_(service),
-      session_(role, worker.hello(), worker.session_limits(), worker.slabs(), worker.budget(), worker.now()),
+      session_(role, worker.hello(service), worker.session_limits(), worker.slabs(), worker.budget(), worker.now()),
       link_(std::make_unique<Link>(worker.loop(), fd, static_cast<LinkOwner&>(*this))),
       read_size_(worker.read_buffer().size()),
       connecting_(connecting) {
@@ -55,11 +55,19 @@ void Peer::on_link_readable() noexcept {
   Bytes input = link_->read(worker_.read_buffer().first(read_size_));
   bool full = input.size() == read_size_;
   opens_in_read_ = 0;
-  while (auto event = session_.receive(input, worker_.now())) dispatch(*event);
-  worker_.flush_run();
+  receive(input);
+  if (gone_ || !link_) return;
   resize_reads(full);
   if (link_->status() == Link::Status::Open || session_.is_closed()) return;
-  end(link_->status() == Link::Status::Ended ? "the peer closed the link" : std::strerror(link_->error()));
+  lose(link_->status() == Link::Status::Ended ? "the peer closed the link" : std::strerror(link_->error()));
+}
+
+void Peer::receive(Bytes input) {
+  while (auto event = session_.receive(input, worker_.now())) {
+    if (event->resume) return worker_.role().on_resume(*this, *event->resume, input);
+    dispatch(*event);
+  }
+  worker_.flush_run();
 }
 
 // New streams cost work. One that opens very many at once has them taken in small portions, with turns for others
@@ -82,7 +90,9 @@ void Peer::dispatch(const Event& event) {
     case EventKind::Accepted:
       if (relay) relay->on_accepted(leg);
       return;
-    case EventKind::Data: return;
+    case EventKind::Data:
+    case EventKind::ResumeAsked:
+    case EventKind::Resumed: return;  // receive() takes these
     case EventKind::Finished:
       if (relay) relay->on_finished(leg);
       return;
@@ -100,8 +110,8 @@ void Peer::dispatch(const Event& event) {
 
 bool Peer::flush() {
   if (gone_) return false;
-  if (connecting_) {
-    if (session_.is_closed()) end("no connection in time");
+  if (connecting_ || !link_) {
+    if (session_.is_closed()) end(connecting_ ? "no connection in time" : closing_words());
     arm();
     return false;
   }
@@ -115,10 +125,13 @@ bool Peer::flush() {
   }
   link_->write(session_.output());
   session_.on_written(worker_.now());
-  if (session_.is_closed()) end(closing_words());
-  if (link_->status() == Link::Status::Broken) end(std::strerror(link_->error()));
+  bool is_broken = link_->status() == Link::Status::Broken;
+  if (session_.is_closed())
+    end(closing_words());
+  else if (is_broken)
+    lose(std::strerror(link_->error()));
   arm();
-  return !gone_ && !link_->is_blocked() && session_.has_turns();
+  return !gone_ && link_ && !link_->is_blocked() && session_.has_turns();
 }
 
 // "flood: too many pings", "closed by the segment: no-error: drained"
@@ -130,14 +143,14 @@ std::string Peer::closing_words() const {
   return fmt::format("closed by the {}: {}", name_of(is_controller ? Role::Segment : Role::Controller), words);
 }
 
-void Peer::end(std::string reason) {
+void Peer::end(std::string reason, StreamCode code) {
   if (gone_) return;
   gone_ = true;
   reason_ = std::move(reason);
   std::vector<OwnerId> owners;
   session_.for_each_stream([&](StreamId, OwnerId owner) { owners.push_back(owner); });
   for (OwnerId owner : owners)
-    if (Relay* relay = worker_.find_relay(owner)) relay->on_reset(leg_of(owner), StreamCode::LinkLost);
+    if (Relay* relay = worker_.find_relay(owner)) relay->on_reset(leg_of(owner), code);
   lost_streams_ = owners.size();
   worker_.touch(*this);
 }
@@ -146,7 +159,7 @@ bool Peer::is_quiet() const { return !gone_ && worker_.now() - session_.silent_s
 
 // Time::max() while it is written.
 Time Peer::congested_at() const {
-  if (!link_->is_blocked() || !session_.is_ready()) return Time::max();
+  if (!link_ || !link_->is_blocked() || !session_.is_ready()) return Time::max();
   return link_->blocked_since() + std::max(session_.round_trip(), kCongested);
 }
 
@@ -154,7 +167,10 @@ bool Peer::is_congested() const { return worker_.now() >= congested_at(); }
 
 void Peer::on_deadline(Time now) {
   armed_ = Time::max();
+  if (gone_) return;
+  if (is_detached()) return expire(now);
   session_.on_time(now);
+  if (session_.is_silent()) lose("no answer to a ping");
   worker_.touch(*this);
   tell_role();
 }
@@ -173,17 +189,88 @@ void Peer::tell_role() {
 
 // A deadline that moved away is looked at again when the old one has come.
 void Peer::arm() {
-  Time deadline = session_.next_deadline();
+  if (gone_) return;
+  Time deadline = is_detached() ? next_expiry() : session_.next_deadline();
   Time silent_since = session_.silent_since();
   if (silent_since == Time::max())
     was_quiet_ = false;
   else if (!was_quiet_)
     deadline = std::min(deadline, silent_since + kQuiet);
-  if (!link_->is_blocked())
+  if (!link_ || !link_->is_blocked())
     was_congested_ = false;
   else if (tells_congestion && !was_congested_)
     deadline = std::min(deadline, congested_at());
-  if (!gone_ && deadline < armed_) worker_.timers().set(id_, deadline, armed_);
+  if (deadline < armed_) worker_.timers().set(id_, deadline, armed_);
+}
+
+// --- Resuming ----------------------------------------------------------------------------------------------------
+
+void Peer::lose(std::string reason) {
+  if (gone_) return;
+  bool waits = session_.is_resumable() && session_.is_ready() && worker_.role().may_resume(*this);
+  if (!waits) return end(std::move(reason));
+  session_.detach();
+  link_.reset();  // whatever comes from it is read by nobody
+  lost_at_ = worker_.now();
+  worker_.role().on_link_lost(*this, reason);
+  if (!gone_ && is_detached()) expire(worker_.now());
+}
+
+// Streams whose services do not wait any longer are reset.
+void Peer::expire(Time now) {
+  Duration waited = now - lost_at_;
+  if (waited >= session_.resume_wait()) return give_up(StreamCode::ResumeTimeout, "no other link in time");
+  std::vector<std::pair<StreamId, OwnerId>> expired;
+  session_.for_each_stream([&](StreamId stream, OwnerId owner) {
+    Relay* relay = worker_.find_relay(owner);
+    if (relay && relay->resume_wait() <= waited) expired.emplace_back(stream, owner);
+  });
+  for (auto [stream, owner] : expired) {
+    Relay* relay = worker_.find_relay(owner);
+    if (!relay) continue;
+    session_.reset(stream, StreamCode::ResumeTimeout);
+    bool never_waits = relay->resume_wait() == Duration::zero();
+    relay->on_reset(leg_of(owner), never_waits ? StreamCode::LinkLost : StreamCode::ResumeTimeout);
+  }
+  arm();
+}
+
+Time Peer::next_expiry() const {
+  Duration waited = worker_.now() - lost_at_, wait = session_.resume_wait();
+  session_.for_each_stream([&](StreamId, OwnerId owner) {
+    Relay* relay = worker_.find_relay(owner);
+    if (relay && relay->resume_wait() > waited) wait = std::min(wait, relay->resume_wait());
+  });
+  return lost_at_ + wait;
+}
+
+void Peer::give_up(StreamCode code, std::string reason) {
+  given_up_ = true;
+  end(std::move(reason), code);
+}
+
+Peer::Handover Peer::hand_over(Bytes rest) {
+  Handover link{link_->release(), {}, {rest.begin(), rest.end()}};
+  Output& output = session_.output();
+  while (!output.empty()) {
+    iovec part;
+    output.gather(&part, 1);
+    auto* begin = static_cast<const std::byte*>(part.iov_base);
+    link.opening.insert(link.opening.end(), begin, begin + part.iov_len);
+    output.consume(part.iov_len);
+  }
+  gone_ = handed_over_ = true;
+  worker_.touch(*this);
+  return link;
+}
+
+void Peer::take_over(const Handover& link, std::uint64_t position) {
+  link_ = std::make_unique<Link>(worker_.loop(), link.fd, static_cast<LinkOwner&>(*this));
+  read_size_ = worker_.read_buffer().size();
+  session_.attach(position, link.opening, worker_.now());
+  replayed_ = session_.output().rewound();
+  worker_.touch(*this);
+  receive(link.rest);
 }
 
 }  // namespace cloudbus

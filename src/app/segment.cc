@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/segment.h"
 
+#include <unistd.h>
+
 #include "cloudbus/app/log.h"
 #include "cloudbus/app/server_relay.h"
 
@@ -23,14 +25,15 @@ bool is_fault_of_peer(LinkCode code) {
     case LinkCode::Unsupported:
     case LinkCode::Flood:
     case LinkCode::HandshakeTimeout:
-    case LinkCode::PingTimeout: return true;
+    case LinkCode::PingTimeout:
+    case LinkCode::UnknownSession: return true;
   }
   return true;
 }
 
 }  // namespace
 
-Segment::Segment(Worker& worker) : worker_(worker), pause_key_(worker.new_id()) {
+Segment::Segment(Worker& worker) : worker_(worker), parking_(worker), pause_key_(worker.new_id()) {
   for (const ServiceConfig& service : worker.config().services) services_.try_emplace(service.name, worker, service);
 }
 
@@ -46,6 +49,7 @@ void Segment::on_link(const ServiceConfig* service, int fd, const Address& addre
 void Segment::on_peer_ready(Peer& peer) {
   log_line(LogLevel::Info, "link", "up",
            {{"controller", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
+  if (peer.session().is_resumable()) worker_.sessions().add(peer.session().key(), {&worker_, peer.id()});
   if (draining_) peer.session().drain(worker_.now());
 }
 
@@ -142,6 +146,11 @@ void Segment::dial_some(Peer& peer) {
 
 void Segment::on_peer_gone(Peer& peer) {
   peers_--;
+  if (peer.session().is_resumable()) worker_.sessions().remove(peer.session().key().id);
+  if (peer.has_handed_over()) return;
+  if (peer.was_given_up())
+    return log_line(peer.lost_streams() > 0 ? LogLevel::Warning : LogLevel::Debug, "link", "given up",
+                    {{"controller", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
   bool fault = is_fault_of_peer(peer.code()) || !peer.was_ready();
   log_line(fault ? LogLevel::Warning : LogLevel::Info, "link", peer.was_ready() ? "down" : "refused",
            {{"controller", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
@@ -152,10 +161,57 @@ void Segment::on_drain() {
   worker_.for_each_peer([this](Peer& peer) {
     if (peer.session().is_ready())
       peer.session().drain(worker_.now());
+    else if (peer.is_detached())
+      peer.give_up(StreamCode::LinkLost, "the process takes no new links");
     else
       peer.close(LinkCode::Shutdown, "the process ends");
     worker_.touch(peer);
   });
+}
+
+// --- Resuming ----------------------------------------------------------------------------------------------------
+
+void Segment::on_link_lost(Peer& peer, const std::string& reason) {
+  bool is_empty = !peer.session().is_worth_resuming();
+  auto level = is_empty ? LogLevel::Debug : peer.session().stream_count() > 0 ? LogLevel::Warning : LogLevel::Info;
+  log_line(level, "link", "lost",
+           {{"controller", peer.name()},
+            {"reason", reason},
+            {"streams", peer.session().stream_count()},
+            {"resume", peer.session().resume_wait()}});
+  parking_.add(peer.id());
+}
+
+// The session may be another worker's: the link goes there, with all that came on it.
+void Segment::on_resume(Peer& fresh, const ResumeFrame& request, Bytes rest) {
+  ResumeClaim claim = fresh.session().claim_of(request);
+  auto place = worker_.sessions().find(claim, request.proof);
+  if (!place) return fresh.close(LinkCode::UnknownSession, "no such session");
+  Peer::Handover link = fresh.hand_over(rest);
+  if (place->worker == &worker_) return resume(place->peer, claim, std::move(link));
+  place->worker->post([place = *place, claim, link = std::move(link)] {
+    static_cast<Segment&>(place.worker->role()).resume(place.peer, claim, link);
+  });
+}
+
+void Segment::resume(PeerId id, const ResumeClaim& claim, Peer::Handover link) {
+  Peer* peer = worker_.find_peer(id);
+  if (peer && !peer->is_detached()) peer->lose("another link takes its place");
+  auto answer = peer && !peer->is_gone() ? peer->session().accept_resume(claim) : std::nullopt;
+  if (!answer) {  // it has just ended, or went on elsewhere
+    ::close(link.fd);
+    return;
+  }
+  link.opening.insert(link.opening.end(), answer->begin(), answer->end());
+  Duration after = worker_.now() - peer->lost_at();
+  std::size_t streams = peer->session().stream_count();
+  peer->take_over(link, claim.position);
+  log_line(LogLevel::Info, "link", "resumed",
+           {{"controller", peer->name()},
+            {"link", peer->id()},
+            {"after", after},
+            {"replayed", peer->replayed()},
+            {"streams", streams}});
 }
 
 }  // namespace cloudbus

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "cloudbus/app/log.h"
+#include "cloudbus/app/random_bytes.h"
 
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION "unknown"
@@ -15,9 +16,10 @@
 
 namespace cloudbus {
 
-Worker::Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, std::size_t index)
+Worker::Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, Sessions& sessions, std::size_t index)
     : config_(std::move(config)),
       boot_id_(boot_id),
+      sessions_(sessions),
       index_(index),
       budget_(config_->memory / static_cast<std::uint64_t>(config_->threads)),
       read_buffer_(kReadBuffer) {
@@ -28,7 +30,17 @@ Worker::Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, std::s
 
 Worker::~Worker() = default;
 
-Hello Worker::hello() const { return {.boot_id = boot_id_, .software = "cloudbus " PACKAGE_VERSION}; }
+Hello Worker::hello(const ServiceConfig* service) const {
+  Hello hello{.boot_id = boot_id_, .software = "cloudbus " PACKAGE_VERSION};
+  Duration wait = service ? service->resume : Duration::zero();
+  if (!service)
+    for (const ServiceConfig& any : config_->services) wait = std::max(wait, any.resume);
+  if (wait == Duration::zero()) return hello;
+  auto ms = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
+  hello.resume = {.wait_ms = static_cast<std::uint32_t>(ms), .nonce = random_bytes<sizeof(Nonce)>()};
+  if (config_->role == Role::Segment) hello.session = {random_bytes<sizeof(Uuid)>(), random_bytes<sizeof(Secret)>()};
+  return hello;
+}
 
 // A stream may fill its window at once: with little memory the windows start smaller.
 SessionLimits Worker::session_limits() const {

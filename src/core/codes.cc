@@ -18,6 +18,7 @@ std::string_view name_of(LinkCode code) {
     case LinkCode::HandshakeTimeout: return "handshake-timeout";
     case LinkCode::PingTimeout: return "ping-timeout";
     case LinkCode::Shutdown: return "shutdown";
+    case LinkCode::UnknownSession: return "unknown-session";
   }
   return "unknown";
 }
@@ -40,16 +41,20 @@ std::string_view name_of(StreamCode code) {
     case StreamCode::Lagging: return "lagging";
     case StreamCode::NoQuorum: return "no-quorum";
     case StreamCode::LinkLost: return "link-lost";
+    case StreamCode::ResumeTimeout: return "resume-timeout";
+    case StreamCode::SessionLost: return "session-lost";
   }
   return "unknown";
 }
 
 LinkCode link_code(std::uint16_t wire) {
-  return wire <= static_cast<std::uint16_t>(LinkCode::Shutdown) ? LinkCode{wire} : LinkCode::ProtocolError;
+  return wire <= static_cast<std::uint16_t>(LinkCode::UnknownSession) ? LinkCode{wire} : LinkCode::ProtocolError;
 }
 
 StreamCode stream_code(std::uint16_t wire) {
-  return wire < static_cast<std::uint16_t>(StreamCode::LinkLost) ? StreamCode{wire} : StreamCode::Cancelled;
+  bool is_local = wire == static_cast<std::uint16_t>(StreamCode::LinkLost);
+  return wire <= static_cast<std::uint16_t>(StreamCode::ResumeTimeout) && !is_local ? StreamCode{wire}
+                                                                                    : StreamCode::Cancelled;
 }
 
 }  // namespace cloudbus

@@ -106,7 +106,7 @@ void Fanout::drop_all(StreamCode code) {
 
 // A RESET before ACCEPT promises that nothing was delivered; a lost link promises nothing.
 bool Fanout::is_undelivered(const Leg& leg, StreamCode code) const {
-  return leg.is_living() && leg.state != LegState::Open && (code != StreamCode::LinkLost || leg.sent == 0);
+  return leg.is_living() && leg.state != LegState::Open && (!is_loss(code) || leg.sent == 0);
 }
 
 bool Fanout::begin_again(LegId id, StreamCode code) {

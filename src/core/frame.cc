@@ -16,20 +16,20 @@ struct Rule {
 };
 
 constexpr std::array<Rule, 14> kRules{{
-    {},                                                  // 0 is no type
-    {Scope::Session, 0, kMaxHello, 0, false},            // HELLO
-    {Scope::Stream, kMinOpen, kMaxOpen, 0, true},        // OPEN
-    {Scope::Stream, 0, 256, 0, true},                    // ACCEPT
-    {Scope::Stream, 0, kMaxPayload, kFin, true},         // DATA
-    {Scope::Stream, 8, 8, 0, true},                      // CREDIT
-    {Scope::Stream, 10, 10, 0, true},                    // RESET
-    {Scope::Stream, 2, 2, 0, true},                      // STOP
-    {Scope::Session, 8, 8, 0, true},                     // MAX_STREAMS
-    {Scope::Session, 8, 8, kReply, false},               // PING
-    {Scope::Session, 8, 8, 0, true},                     // GOAWAY
-    {Scope::Session, 8, 8, 0, false},                    // ACK
-    {Scope::Session, 0, kMaxControl, 0, false},          // RESUME
-    {Scope::Session, 2, 2 + kMaxCloseReason, 0, false},  // CLOSE
+    {},                                                    // 0 is no type
+    {Scope::Session, 0, kMaxHello, 0, false},              // HELLO
+    {Scope::Stream, kMinOpen, kMaxOpen, 0, true},          // OPEN
+    {Scope::Stream, 0, 256, 0, true},                      // ACCEPT
+    {Scope::Stream, 0, kMaxPayload, kFin, true},           // DATA
+    {Scope::Stream, 8, 8, 0, true},                        // CREDIT
+    {Scope::Stream, 10, 10, 0, true},                      // RESET
+    {Scope::Stream, 2, 2, 0, true},                        // STOP
+    {Scope::Session, 8, 8, 0, true},                       // MAX_STREAMS
+    {Scope::Session, 8, 8, kReply, false},                 // PING
+    {Scope::Session, 8, 8, 0, true},                       // GOAWAY
+    {Scope::Session, 8, 8, 0, false},                      // ACK
+    {Scope::Session, kResumeSize, kResumeSize, 0, false},  // RESUME
+    {Scope::Session, 2, 2 + kMaxCloseReason, 0, false},    // CLOSE
 }};
 
 }  // namespace

@@ -11,7 +11,15 @@ namespace {
 constexpr std::uint16_t kCritical = 0x8000;
 constexpr std::size_t kFieldHeader = 4;
 
-enum FieldNumber : std::uint16_t { kInitialWindow = 1, kMaxStreams = 2, kBootId = 3, kSoftware = 4 };
+enum FieldNumber : std::uint16_t {
+  kInitialWindow = 1,
+  kMaxStreams = 2,
+  kBootId = 3,
+  kSoftware = 4,
+  kSessionId = 5,
+  kSessionSecret = 6,
+  kResume = 7,
+};
 
 struct Field {
   std::uint16_t number;
@@ -65,6 +73,24 @@ std::optional<std::string> take_text(Bytes& rest) {
   return text;
 }
 
+template <std::size_t Size>
+std::optional<LinkError> take_into(std::array<std::byte, Size>& target, const Field& field, const char* error) {
+  if (field.value.size() != Size) return frame_error(error);
+  std::ranges::copy(field.value, target.begin());
+  return std::nullopt;
+}
+
+SessionKey& session_of(Hello& hello) { return hello.session ? *hello.session : hello.session.emplace(); }
+
+std::optional<LinkError> take_offer(ResumeOffer& offer, Bytes value) {
+  if (value.size() != 8 + offer.nonce.size()) return frame_error("resume is not 24 bytes");
+  offer.wait_ms = load<std::uint32_t>(value.data());
+  offer.window = load<std::uint32_t>(value.data() + 4);
+  std::ranges::copy(value.subspan(8), offer.nonce.begin());
+  if (offer.window < kMinWindow) return frame_error("the window of resume is too small");
+  return std::nullopt;
+}
+
 std::optional<LinkError> take_into(Hello& hello, const Field& field) {
   switch (field.number) {
     case kInitialWindow:
@@ -77,14 +103,14 @@ std::optional<LinkError> take_into(Hello& hello, const Field& field) {
       if (field.value.size() != 8) return frame_error("max-streams is not 8 bytes");
       hello.max_streams = load<std::uint64_t>(field.value.data());
       return std::nullopt;
-    case kBootId:
-      if (field.value.size() != hello.boot_id.size()) return frame_error("boot-id is not 16 bytes");
-      std::ranges::copy(field.value, hello.boot_id.begin());
-      return std::nullopt;
+    case kBootId: return take_into(hello.boot_id, field, "boot-id is not 16 bytes");
     case kSoftware:
       if (field.value.empty() || field.value.size() > 64) return frame_error("software is not 1 to 64 bytes");
       hello.software = as_text(field.value);
       return std::nullopt;
+    case kSessionId: return take_into(session_of(hello).id, field, "session-id is not 16 bytes");
+    case kSessionSecret: return take_into(session_of(hello).secret, field, "session-secret is not 32 bytes");
+    case kResume: return take_offer(hello.resume.emplace(), field.value);
   }
   if (field.critical) return LinkError{LinkCode::Unsupported, fmt::format("unknown critical field {}", field.number)};
   return std::nullopt;
@@ -124,6 +150,16 @@ std::vector<std::byte> encode(const Hello& hello) {
   append_field(out, kMaxStreams | kCritical, hello.max_streams);
   append_field(out, kBootId, Bytes(hello.boot_id));
   if (!hello.software.empty()) append_field(out, kSoftware, as_bytes(hello.software));
+  if (hello.session) {
+    append_field(out, kSessionId, Bytes(hello.session->id));
+    append_field(out, kSessionSecret, Bytes(hello.session->secret));
+  }
+  if (hello.resume) {
+    std::array<std::byte, 8 + std::tuple_size_v<Nonce>> value;
+    std::byte* end = store(store(value.data(), hello.resume->wait_ms), hello.resume->window);
+    std::ranges::copy(hello.resume->nonce, end);
+    append_field(out, kResume, Bytes(value));
+  }
   return out;
 }
 
@@ -139,7 +175,27 @@ std::variant<Hello, LinkError> decode_hello(Bytes payload) {
   }
   for (std::uint16_t required : {kInitialWindow, kMaxStreams})
     if (std::ranges::find(seen, required) == seen.end()) return frame_error("HELLO lacks a required field");
+  bool has_id = std::ranges::find(seen, kSessionId) != seen.end();
+  bool has_secret = std::ranges::find(seen, kSessionSecret) != seen.end();
+  if (has_id != has_secret) return frame_error("session-id and session-secret come together");
   return hello;
+}
+
+std::array<std::byte, kResumeSize> encode(const ResumeFrame& resume) {
+  std::array<std::byte, kResumeSize> out;
+  std::byte* end = std::ranges::copy(resume.session, out.data()).out;
+  end = store(store(end, resume.epoch), resume.position);
+  std::ranges::copy(resume.proof, end);
+  return out;
+}
+
+ResumeFrame decode_resume(Bytes payload) {
+  ResumeFrame resume;
+  std::ranges::copy(payload.first(16), resume.session.begin());
+  resume.epoch = load<std::uint64_t>(payload.data() + 16);
+  resume.position = load<std::uint64_t>(payload.data() + 24);
+  std::ranges::copy(payload.subspan(32), resume.proof.begin());
+  return resume;
 }
 
 std::vector<std::byte> encode(const OpenRequest& request) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace cloudbus {
 namespace {
@@ -16,19 +17,22 @@ void Output::make_room(std::size_t bytes) {
   if (!current_ || bytes > current_->room()) current_ = pool_.take();
 }
 
-void Output::extend(std::size_t bytes) {
-  if (!slices_.empty() && slices_.back().slab == current_)
-    slices_.back().size += bytes;  // it ended where these begin: a slab is filled in order
+void Output::extend(std::size_t bytes, Kind kind) {
+  auto ends_here = [this](const Slice& slice) {
+    return slice.slab == current_ && slice.offset + slice.size == current_->used;
+  };
+  if (!pieces_.empty() && pieces_.back().kind == kind && ends_here(pieces_.back().slice))
+    pieces_.back().slice.size += bytes;
   else
-    slices_.push_back({current_, current_->used, bytes});
+    pieces_.push_back({{current_, current_->used, bytes}, kind});
   current_->used += bytes;
   size_ += bytes;
 }
 
-std::byte* Output::append(std::size_t size) {
+std::byte* Output::append(std::size_t size, Kind kind) {
   make_room(size);
   std::byte* place = current_->data() + current_->used;
-  extend(size);
+  extend(size, kind);
   return place;
 }
 
@@ -60,7 +64,7 @@ std::size_t Output::commit(StreamId stream, std::size_t bytes) {
     total += kHeaderSize + part;
     bytes -= part;
   }
-  extend(total);
+  extend(total, Kind::Reliable);
   return total;
 }
 
@@ -74,7 +78,7 @@ std::size_t Output::share(StreamId stream, const Slice& payload) {
     if (inlined > 0) {
       std::memcpy(place, rest.data(), part);
     } else {
-      slices_.push_back({rest.slab, rest.offset, part});
+      pieces_.push_back({{rest.slab, rest.offset, part}, Kind::Reliable});
       size_ += part;
     }
     rest.offset += part;
@@ -86,9 +90,9 @@ std::size_t Output::share(StreamId stream, const Slice& payload) {
 
 int Output::gather(iovec* out, int most) const {
   int count = 0;
-  for (const Slice& slice : slices_) {
+  for (const Piece& piece : pieces_) {
     if (count == most) break;
-    out[count++] = {slice.data(), slice.size};
+    out[count++] = {piece.slice.data(), piece.slice.size};
   }
   return count;
 }
@@ -97,14 +101,79 @@ void Output::consume(std::size_t bytes) {
   size_ -= bytes;
   taken_ += bytes;
   while (bytes > 0) {
-    Slice& first = slices_.front();
-    std::size_t taken = std::min(bytes, first.size);
-    first.offset += taken;
-    first.size -= taken;
+    Piece& first = pieces_.front();
+    Slice& slice = first.slice;
+    std::size_t taken = std::min(bytes, slice.size);
+    if (keeps_ && first.kind == Kind::Reliable) {
+      keep({slice.slab, slice.offset, taken});
+      rewound_ -= std::min(rewound_, taken);
+    }
+    slice.offset += taken;
+    slice.size -= taken;
     bytes -= taken;
-    if (first.size == 0) slices_.pop_front();
+    if (slice.size == 0) pieces_.pop_front();
   }
-  if (slices_.empty()) current_.reset();
+  leave_slab();
+}
+
+// The slab that is being filled goes back once nobody needs what is in it.
+void Output::leave_slab() {
+  if (pieces_.empty() && kept_.empty()) current_.reset();
+}
+
+// --- What was written --------------------------------------------------------------------------------------------
+
+void Output::keep(const Slice& written) {
+  kept_size_ += written.size;
+  if (!kept_.empty()) {
+    Slice& last = kept_.back();
+    if (last.slab == written.slab && last.offset + last.size == written.offset) return void(last.size += written.size);
+  }
+  kept_.push_back(written);
+}
+
+void Output::release(std::size_t bytes) {
+  kept_size_ -= bytes;
+  while (bytes > 0) {
+    Slice& first = kept_.front();
+    std::size_t part = std::min(bytes, first.size);
+    first.offset += part;
+    first.size -= part;
+    bytes -= part;
+    if (first.size == 0) kept_.pop_front();
+  }
+  leave_slab();
+}
+
+void Output::drop_passing() {
+  std::erase_if(pieces_, [this](const Piece& piece) {
+    if (piece.kind == Kind::Passing) size_ -= piece.slice.size;
+    return piece.kind == Kind::Passing;
+  });
+  leave_slab();
+}
+
+void Output::rewind(std::size_t skip, Bytes opening) {
+  size_ += kept_size_;
+  rewound_ += std::exchange(kept_size_, 0);
+  for (; !kept_.empty(); kept_.pop_back()) pieces_.push_front({kept_.back(), Kind::Reliable});
+  size_ -= skip;
+  rewound_ -= skip;
+  while (skip > 0) {
+    Slice& first = pieces_.front().slice;
+    std::size_t part = std::min(skip, first.size);
+    first.offset += part;
+    first.size -= part;
+    skip -= part;
+    if (first.size == 0) pieces_.pop_front();
+  }
+  leave_slab();
+  if (opening.empty()) return;
+  SlabRef slab = opening.size() <= Slab::kSmallCapacity ? pool_.take_small() : pool_.take();
+  std::memcpy(slab->data(), opening.data(), opening.size());
+  slab->used = opening.size();
+  pieces_.push_front({{slab, 0, opening.size()}, Kind::Passing});
+  size_ += opening.size();
 }
 
 }  // namespace cloudbus

@@ -23,24 +23,29 @@ Session::Session(Role role, const Hello& hello, const SessionLimits& limits, Sla
       last_received_(now) {
   own_.initial_window = limits.initial_window;
   own_.max_streams = max_streams_own_ = role == Role::Segment ? limits.max_streams : 0;
+  resume_window_ =
+      std::clamp<std::uint64_t>(budget.limit() / 16, 4 * std::uint64_t{kMinWindow}, limits.max_resume_window);
+  if (own_.resume) own_.resume->window = static_cast<std::uint32_t>(resume_window_);
   if (role == Role::Controller) greet();
 }
 
 Session::~Session() {
   for (auto& [id, stream] : streams_) stream.window.close(budget_);
+  budget_.unkeep(held_);
 }
 
 void Session::greet() {
   greeted_ = true;
   auto preface = encode(Preface{.role = role_});
-  std::memcpy(output_.append(preface.size()), preface.data(), preface.size());
+  std::memcpy(output_.append(preface.size(), Output::Kind::Passing), preface.data(), preface.size());
   auto payload = encode(own_);
   std::memcpy(append(FrameType::Hello, 0, payload.size()), payload.data(), payload.size());
 }
 
 std::byte* Session::append(FrameType type, StreamId stream, std::size_t length, std::uint8_t flags) {
-  std::byte* place = output_.append(kHeaderSize + length);
-  if (is_reliable(type)) position_sent_ += kHeaderSize + length;
+  auto kind = is_reliable(type) ? Output::Kind::Reliable : Output::Kind::Passing;
+  std::byte* place = output_.append(kHeaderSize + length, kind);
+  if (kind == Output::Kind::Reliable) position_sent_ += kHeaderSize + length;
   return encode(place, {type, flags, static_cast<std::uint16_t>(length), stream});
 }
 
@@ -108,6 +113,7 @@ void Session::want(StreamId stream) {
 }
 
 std::optional<Session::Turn> Session::next_turn() {
+  if (state_ != State::Ready || is_full()) return std::nullopt;
   while (auto turn = scheduler_.next()) {
     Stream* stream = find_live(turn->stream);
     if (!stream) continue;
@@ -167,9 +173,9 @@ void Session::consumed(StreamId stream, std::size_t bytes, Time now) {
   Stream* found = find_live(stream);
   if (!found) return;
   auto limit = found->window.consume(bytes, now, round_trip_, budget_);
-  if (!limit || found->receiving != Direction::Open || state_ != State::Ready) return;
+  if (!limit || found->receiving != Direction::Open) return;
   store(append(FrameType::Credit, stream, 8), *limit);
-  if (!ping_pending_ && now - ping_sent_ > kMeasureEvery) ping(now);
+  if (state_ == State::Ready && !ping_pending_ && now - ping_sent_ > kMeasureEvery) ping(now);
 }
 
 void Session::release() {
@@ -179,8 +185,8 @@ void Session::release() {
 
 void Session::grant_streams() {
   std::uint64_t granted = streams_released_ + limits_.max_streams;
-  if (granted < max_streams_own_ + std::max<std::uint64_t>(1, limits_.max_streams / 4) || state_ != State::Ready)
-    return;
+  if (granted < max_streams_own_ + std::max<std::uint64_t>(1, limits_.max_streams / 4)) return;
+  if (state_ != State::Ready && state_ != State::Detached) return;
   max_streams_own_ = granted;
   store(append(FrameType::MaxStreams, 0, 8), granted);
 }
@@ -188,10 +194,10 @@ void Session::grant_streams() {
 // --- The session -------------------------------------------------------------------------------------------------
 
 void Session::drain(Time now) {
-  if (state_ != State::Ready || drain_ != Drain::None) return;
+  if ((state_ != State::Ready && state_ != State::Detached) || drain_ != Drain::None) return;
   drain_ = Drain::Asked;
   store(append(FrameType::GoAway, 0, 8), kNoMoreStreams);
-  ping(now);
+  if (state_ == State::Ready) ping(now);
 }
 
 void Session::close(LinkCode code, std::string reason) {
@@ -203,7 +209,7 @@ void Session::close(LinkCode code, std::string reason) {
   if (silent) return;
   if (!greeted_) {
     auto preface = encode(Preface{.role = role_});
-    std::memcpy(output_.append(preface.size()), preface.data(), preface.size());
+    std::memcpy(output_.append(preface.size(), Output::Kind::Passing), preface.data(), preface.size());
   }
   std::size_t size = std::min(closed_.error.reason.size(), kMaxCloseReason);
   std::byte* place = store(append(FrameType::Close, 0, 2 + size), static_cast<std::uint16_t>(code));
@@ -237,34 +243,44 @@ Time Session::silent_since() const {
 }
 
 void Session::on_written(Time now) {
+  account();
   if (!ping_pending_ || taken_before_ >= ping_end_ || output_.taken() == taken_before_) return;
   taken_before_ = output_.taken();
   ping_moved_ = now;
 }
 
 void Session::on_time(Time now) {
+  if (state_ == State::Closed || is_silent_) return;
+  if (now >= ack_due_) acknowledge();
   if (state_ == State::Ready) ping_late(now);
-  if (state_ == State::Closed || now < next_deadline()) return;
-  if (state_ != State::Ready)
-    close(LinkCode::HandshakeTimeout, "no valid HELLO in time");
-  else if (silent_since() != Time::max())
-    close(LinkCode::PingTimeout, "no answer to a ping");
-  else
+  if (now < ping_deadline()) return;
+  if (state_ == State::Preface || state_ == State::Hello || state_ == State::Resuming)
+    close(LinkCode::HandshakeTimeout,
+          state_ == State::Resuming ? "no answer to RESUME in time" : "no valid HELLO in time");
+  else if (silent_since() == Time::max())
     ping(now);
+  else if (is_resumable())
+    is_silent_ = true;
+  else
+    close(LinkCode::PingTimeout, "no answer to a ping");
 }
 
-Time Session::next_deadline() const {
+Time Session::ping_deadline() const {
   switch (state_) {
     case State::Preface:
-    case State::Hello: return started_ + limits_.handshake;
+    case State::Hello:
+    case State::Resuming: return started_ + limits_.handshake;
     case State::Ready:
       // A ping that only measures does not shorten the time that a silent peer has.
       if (silent_since() != Time::max())
         return std::max(ping_moved_, last_received_ + limits_.ping_after) + limits_.ping_timeout;
       return std::min(last_received_ + limits_.ping_after, check_at_);
+    case State::Detached:
     case State::Closed: break;
   }
   return Time::max();
 }
+
+Time Session::next_deadline() const { return is_silent_ ? Time::max() : std::min(ack_due_, ping_deadline()); }
 
 }  // namespace cloudbus

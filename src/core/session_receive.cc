@@ -46,6 +46,12 @@ const std::byte* Session::take(Bytes& input, std::size_t size) {
 }
 
 std::optional<Event> Session::receive(Bytes& input, Time now) {
+  auto event = next_event(input, now);
+  if (!event) acknowledge_some(now);
+  return event;
+}
+
+std::optional<Event> Session::next_event(Bytes& input, Time now) {
   if (!input.empty()) last_received_ = now;
   while (state_ != State::Closed) {
     if (state_ == State::Preface) {
@@ -94,8 +100,10 @@ std::optional<Event> Session::on_header(Time now) {
   bool first = state_ == State::Hello;
   if (first != (header_.type == FrameType::Hello) && header_.type != FrameType::Close)
     return fail(LinkCode::ProtocolError, first ? "the first frame is not HELLO" : "a second HELLO");
-  if (output_.size() > limits_.max_unwritten && header_.type != FrameType::Close)
+  if (output_.size() - output_.rewound() > limits_.max_unwritten && header_.type != FrameType::Close)
     return fail(LinkCode::Flood, "the peer asks for answers and reads none");
+  if (output_.kept() > resume_window_ + limits_.max_unwritten && header_.type != FrameType::Close)
+    return fail(LinkCode::Flood, "the peer asks for answers and acknowledges none");
   in_frame_ = true;
   if (is_reliable(header_.type)) position_received_ += kHeaderSize;
   if (header_.stream != 0 && header_.type != FrameType::Open && !was_opened(header_.stream))
@@ -146,6 +154,10 @@ std::optional<Event> Session::on_fin() {
 }
 
 std::optional<Event> Session::on_frame(Bytes payload, Time now) {
+  // What the segment wrote before it saw RESUME was of the session that this link began with. Nothing is answered:
+  // behind RESUME stand the bytes of the other session.
+  bool is_answer = header_.type == FrameType::Resume || header_.type == FrameType::Close;
+  if (state_ == State::Resuming && !is_answer) return std::nullopt;
   switch (header_.type) {
     case FrameType::Hello: return on_hello(payload, now);
     case FrameType::Open: return on_open(payload);
@@ -158,7 +170,7 @@ std::optional<Event> Session::on_frame(Bytes payload, Time now) {
     case FrameType::Ping: return on_ping(payload, now);
     case FrameType::GoAway: return on_go_away(payload, now);
     case FrameType::Ack: return on_ack(payload, now);
-    case FrameType::Resume: return fail(LinkCode::ProtocolError, "RESUME, which was not agreed on");
+    case FrameType::Resume: return on_resume(payload);
     case FrameType::Close: return on_close(payload);
   }
   return std::nullopt;
@@ -169,6 +181,7 @@ std::optional<Event> Session::on_hello(Bytes payload, Time now) {
   if (auto* error = std::get_if<LinkError>(&decoded)) return fail(error->code, std::move(error->reason));
   peer_ = std::move(std::get<Hello>(decoded));
   max_streams_peer_ = peer_.max_streams;
+  agree_on_resuming();
   state_ = State::Ready;
   ping(now);
   return Event{.kind = EventKind::Ready};
@@ -298,9 +311,12 @@ std::optional<Event> Session::on_go_away(Bytes payload, Time now) {
 
 std::optional<Event> Session::on_ack(Bytes payload, Time now) {
   auto position = load<std::uint64_t>(payload.data());
-  if (position > position_sent_) return fail(LinkCode::ProtocolError, "ACK beyond what was sent");
+  std::uint64_t sent = is_resumable() ? position_acked_ + output_.kept() - output_.rewound() : position_sent_;
+  if (position > sent) return fail(LinkCode::ProtocolError, "ACK beyond what was sent");
   if (position <= position_acked_) return idle_frame(now);
+  if (is_resumable()) output_.release(position - position_acked_);
   position_acked_ = position;
+  account();
   return std::nullopt;
 }
 

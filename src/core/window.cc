@@ -29,6 +29,16 @@ void Budget::drop(std::uint64_t bytes) {
   if (whole_) whole_->drop(bytes);
 }
 
+void Budget::keep(std::uint64_t bytes) {
+  kept_ += bytes;
+  if (whole_) whole_->keep(bytes);
+}
+
+void Budget::unkeep(std::uint64_t bytes) {
+  kept_ -= bytes;
+  if (whole_) whole_->unkeep(bytes);
+}
+
 std::optional<std::uint64_t> ReceiveWindow::consume(std::uint64_t bytes, Time now, Duration round_trip,
                                                     Budget& budget) {
   consumed_ += bytes;

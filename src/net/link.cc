@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "cloudbus/net/socket_error.h"
 
@@ -31,7 +32,7 @@ Link::Link(Loop& loop, int fd, LinkOwner& owner) : loop_(loop), owner_(owner), f
 Link::~Link() {
   readable_.stop();
   writable_.stop();
-  ::close(fd_);
+  if (fd_ >= 0) ::close(fd_);
 }
 
 void Link::on_readable(int, short, void* owner) noexcept { static_cast<LinkOwner*>(owner)->on_link_readable(); }
@@ -83,6 +84,12 @@ void Link::write(Output& output) {
     if (put < 0 && !would_block(errno)) return fail(errno);
     block();
   }
+}
+
+int Link::release() {
+  readable_.stop();
+  writable_.stop();
+  return std::exchange(fd_, -1);
 }
 
 int Link::take_error() { return take_socket_error(fd_); }

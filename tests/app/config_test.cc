@@ -84,6 +84,7 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(service.connect_timeout, 5s);
   EXPECT_EQ(service.idle_timeout, 0s);
   EXPECT_EQ(service.half_close_timeout, 5min);
+  EXPECT_EQ(service.resume, 30s);
   EXPECT_EQ(service.links, 1);
   EXPECT_FALSE(service.health.is_active());
   EXPECT_EQ(service.mode, Mode::OneToOne);
@@ -112,6 +113,8 @@ TEST(Config, EveryKeyOfAServiceIsStored) {
   EXPECT_EQ(service_with(kSegment, "connect_timeout=300 ms").connect_timeout, 300ms);
   EXPECT_EQ(service_with(kSegment, "idle timeout=2h").idle_timeout, 2h);
   EXPECT_EQ(service_with(kSegment, "HALF-CLOSE-TIMEOUT=0").half_close_timeout, 0s);
+  EXPECT_EQ(service_with(kSegment, "resume=0").resume, 0s);
+  EXPECT_EQ(service_with(kController, "resume=2 min").resume, 2min);
   EXPECT_EQ(service_with(kSegment, "bind=unix:@b").binds.size(), 2u);
 }
 
@@ -514,7 +517,7 @@ TEST(Config, TheEffectiveConfigurationReadsBackAsTheSame) {
     ASSERT_TRUE(second.config) << ini << second.errors.at(0);
     EXPECT_EQ(to_ini(*second.config), ini);
     EXPECT_TRUE(contains(ini, "memory=1536M\n")) << ini;
-    EXPECT_TRUE(contains(ini, "idle_timeout=90 s\nhalf_close_timeout=5 min\n")) << ini;
+    EXPECT_TRUE(contains(ini, "idle_timeout=90 s\nhalf_close_timeout=5 min\nresume=30 s\n")) << ini;
     EXPECT_TRUE(contains(ini, "[A b]\nbind=tcp://127.0.0.1:1\nbind=unix:///run/a.sock\n")) << ini;
     EXPECT_TRUE(contains(ini, "socket_mode=0007\nconnect_timeout=1500 ms\n")) << ini;
   }

@@ -96,6 +96,7 @@ class Cloudbus(Pair):
 
     name = "cloudbus"
     descriptors = 1  # the links are shared
+    keys = ""  # more of each service
 
     @staticmethod
     def version(options):
@@ -110,13 +111,13 @@ class Cloudbus(Pair):
         bind = f"unix://{self.folder}/{name}.sock" if self.options.link == "unix" else f"tcp://{HOME}:0"
         text = f"[Cloudbus]\nbind = {bind}\n"
         for service, address in servers.items():
-            text += f"[{service}]\nserver = tcp://{joined(address)}\n"
+            text += f"[{service}]\nserver = tcp://{joined(address)}\n{self.keys}"
         return self.address_of(self.daemon("segment", name, text), "segment")
 
     def controller(self, links, services):
         """Starts the controller; `services` has further keys of each."""
         own = f"bind = tcp://{joined((self.options.host, 0))}\n" + "".join(f"server = {link}\n" for link in links)
-        text = "".join(f"[{service}]\n{own}{keys}" for service, keys in services.items())
+        text = "".join(f"[{service}]\n{own}{self.keys}{keys}" for service, keys in services.items())
         controller = self.daemon("controller", "controller", text)
         for link in links:
             controller.wait_said(f"info link up segment={link} ")
@@ -230,4 +231,11 @@ class Direct(Pair):
         self.addresses = dict(servers)
 
 
-PAIRS = {pair.name: pair for pair in (Cloudbus, Haproxy, Nginx, Direct)}
+class CloudbusWithoutResume(Cloudbus):
+    """The same, where nothing is kept for another link."""
+
+    name = "resume-off"
+    keys = "resume = 0\n"
+
+
+PAIRS = {pair.name: pair for pair in (Cloudbus, CloudbusWithoutResume, Haproxy, Nginx, Direct)}

@@ -8,12 +8,12 @@ namespace {
 
 TEST(LinkCode, HasTheNamesOfTheTable) {
   const char* names[] = {"no-error",    "frame-error", "protocol-error",    "credit-error", "wrong-role", "version",
-                         "unsupported", "flood",       "handshake-timeout", "ping-timeout", "shutdown"};
+                         "unsupported", "flood",       "handshake-timeout", "ping-timeout", "shutdown", "unknown-session"};
   for (std::uint16_t wire = 0; wire < std::size(names); wire++) EXPECT_EQ(name_of(link_code(wire)), names[wire]);
 }
 
 TEST(LinkCode, AnUnknownOneIsAProtocolError) {
-  for (unsigned wire : {11u, 12u, 255u, 256u, 65'535u})
+  for (unsigned wire : {12u, 13u, 255u, 256u, 65'535u})
     EXPECT_EQ(link_code(static_cast<std::uint16_t>(wire)), LinkCode::ProtocolError) << wire;
 }
 
@@ -31,7 +31,13 @@ TEST(StreamCode, AnUnknownOneIsTreatedAsCancelled) {
     EXPECT_EQ(stream_code(static_cast<std::uint16_t>(wire)), StreamCode::Cancelled) << wire;
 }
 
-TEST(StreamCode, LinkLostIsMadeLocallyAndNeverRead) { EXPECT_EQ(stream_code(15), StreamCode::Cancelled); }
+TEST(StreamCode, SomeAreMadeLocallyAndNeverRead) {
+  EXPECT_EQ(stream_code(15), StreamCode::Cancelled);
+  EXPECT_EQ(stream_code(17), StreamCode::Cancelled);
+  EXPECT_EQ(stream_code(16), StreamCode::ResumeTimeout);
+  EXPECT_EQ(name_of(StreamCode::ResumeTimeout), "resume-timeout");
+  EXPECT_EQ(name_of(StreamCode::SessionLost), "session-lost");
+}
 
 }  // namespace
 }  // namespace cloudbus

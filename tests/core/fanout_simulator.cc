@@ -301,6 +301,8 @@ class FanoutSimulation final : public SimulatedRelay::Host {
       case EventKind::Reset: return relay->on_reset(leg, event.code);
       case EventKind::Opened:
       case EventKind::Data:
+      case EventKind::ResumeAsked:
+      case EventKind::Resumed:
       case EventKind::Closed: return;
     }
   }

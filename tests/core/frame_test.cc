@@ -19,7 +19,7 @@ constexpr Row kTable[] = {
     {1, false, 0, 1'024, 0, false}, {2, true, 22, 1'024, 0, true}, {3, true, 0, 256, 0, true},
     {4, true, 0, 65'535, 1, true},  {5, true, 8, 8, 0, true},      {6, true, 10, 10, 0, true},
     {7, true, 2, 2, 0, true},       {8, false, 8, 8, 0, true},     {9, false, 8, 8, 1, false},
-    {10, false, 8, 8, 0, true},     {11, false, 8, 8, 0, false},   {12, false, 0, 1'024, 0, false},
+    {10, false, 8, 8, 0, true},     {11, false, 8, 8, 0, false},   {12, false, 64, 64, 0, false},
     {13, false, 2, 258, 0, false},
 };
 
@@ -68,7 +68,7 @@ TEST(Frame, EveryTypeTakesTheLengthsOfTheTableAndNoOthers) {
 TEST(Frame, EveryTypeTakesTheFlagsOfTheTableAndNoOthers) {
   for (unsigned type = 0; type < 256; type++)
     for (unsigned flags = 0; flags < 256; flags++)
-      for (unsigned length : {0u, 2u, 8u, 10u, 22u}) {
+      for (unsigned length : {0u, 2u, 8u, 10u, 22u, 64u}) {
         StreamId stream = row_of(type) && row_of(type)->has_stream ? 7 : 0;
         EXPECT_EQ(header_error(header_of(type, flags, length, stream)) == nullptr,
                   is_valid(type, flags, length, stream))

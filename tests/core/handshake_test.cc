@@ -117,7 +117,7 @@ TEST(Handshake, AnUnknownRoleIsAFrameError) {
 
 TEST(Handshake, TheFirstFrameIsHello) {
   for (const Buffer& first :
-       {ping(1), open(1), data(1, "x"), go_away(1), ack(0), max_streams(1), frame(FrameType::Resume, 0)}) {
+       {ping(1), open(1), data(1, "x"), go_away(1), ack(0), max_streams(1), frame(FrameType::Resume, 0, zeros(64))}) {
     SessionEnd end(Role::Segment);
     EXPECT_EQ(end.feed(preface(Role::Controller) + first), "closed protocol-error");
   }

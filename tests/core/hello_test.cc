@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "wire.h"
 
 namespace cloudbus {
@@ -108,11 +110,31 @@ TEST(Hello, AnUnknownFieldIsSkippedUnlessItIsCritical) {
   EXPECT_EQ(hello_error(hello_fields(20'000, 1) + field(kCritical | 99, {})), "unsupported: unknown critical field 99");
 }
 
-TEST(Hello, TheFieldsOfResumingAreNotKnownYet) {
-  for (unsigned number : {5u, 6u, 7u}) {
-    EXPECT_EQ(hello_error(hello_fields(20'000, 1) + field(number, zeros(16))), "");
-    EXPECT_EQ(hello_error(hello_fields(20'000, 1) + field(kCritical | number, zeros(16))).substr(0, 11), "unsupported");
+TEST(Hello, TheFieldsOfResumingReadBackAsTheyWereWritten) {
+  Hello hello{.max_streams = 1};
+  hello.session.emplace().id[0] = std::byte{1};
+  hello.session->secret[31] = std::byte{2};
+  hello.resume.emplace(ResumeOffer{.wait_ms = 30'000, .window = 65'536}).nonce[15] = std::byte{3};
+  auto decoded = std::get<Hello>(decode_hello(encode(hello)));
+  EXPECT_EQ(decoded.session->id, hello.session->id);
+  EXPECT_EQ(decoded.session->secret, hello.session->secret);
+  EXPECT_EQ(decoded.resume->wait_ms, 30'000u);
+  EXPECT_EQ(decoded.resume->window, 65'536u);
+  EXPECT_EQ(decoded.resume->nonce, hello.resume->nonce);
+  EXPECT_LE(encode(hello).size(), kMaxHello);
+}
+
+TEST(Hello, TheFieldsOfResumingHaveTheirLengths) {
+  for (std::size_t length = 0; length <= 70; length++) {
+    Buffer value = zeros(length), start = hello_fields(20'000, 1);
+    EXPECT_EQ(hello_error(start + field(5, value) + field(6, zeros(32))).empty(), length == 16);
+    EXPECT_EQ(hello_error(start + field(5, zeros(16)) + field(6, value)).empty(), length == 32);
+    if (length >= 8) std::ranges::copy(u32(16'384), value.begin() + 4);
+    EXPECT_EQ(hello_error(start + field(7, value)).empty(), length == 24);
   }
+  EXPECT_EQ(hello_error(hello_fields(20'000, 1) + offer(1, 16'383)), "frame-error: the window of resume is too small");
+  EXPECT_EQ(hello_error(hello_fields(20'000, 1) + field(5, zeros(16))),
+            "frame-error: session-id and session-secret come together");
 }
 
 TEST(Hello, AFieldThatAppearsTwiceIsAnError) {

@@ -25,6 +25,8 @@ inline const char* name_of(EventKind kind) {
     case EventKind::Reset: return "reset";
     case EventKind::MoreStreams: return "more-streams";
     case EventKind::GoingAway: return "going-away";
+    case EventKind::ResumeAsked: return "resume-asked";
+    case EventKind::Resumed: return "resumed";
     case EventKind::Closed: return "closed";
   }
   return "?";
@@ -34,8 +36,9 @@ class SessionEnd {
  public:
   static constexpr std::uint64_t kMemory = 512 * 1024 * 1024;
 
-  explicit SessionEnd(Role role, const SessionLimits& limits = {}, std::uint64_t memory = kMemory)
-      : role_(role), budget(memory), session(role, Hello{}, limits, slabs(), budget, now) {}
+  explicit SessionEnd(Role role, const SessionLimits& limits = {}, std::uint64_t memory = kMemory,
+                      const Hello& hello = {})
+      : role_(role), budget(memory), session(role, hello, limits, slabs(), budget, now) {}
 
   // A session whose peer has said its HELLO; nothing of that is left to read in written().
   static std::unique_ptr<SessionEnd> ready(Role role, const SessionLimits& limits = {}, std::uint64_t memory = kMemory,
@@ -129,7 +132,9 @@ class SessionEnd {
       case EventKind::Closed: return fmt::format("closed {}", name_of(code()));
       case EventKind::Ready:
       case EventKind::MoreStreams:
-      case EventKind::GoingAway: break;
+      case EventKind::GoingAway:
+      case EventKind::ResumeAsked:
+      case EventKind::Resumed: break;
     }
     return name_of(event.kind);
   }

@@ -503,7 +503,7 @@ TEST(Session, AnAckBeyondWhatWasSentClosesTheLink) {
 
 TEST(Session, ResumeThatWasNotAgreedOnClosesTheLink) {
   EXPECT_EQ(accepted()->feed(frame(FrameType::Resume, 0, zeros(64))), "closed protocol-error");
-  EXPECT_EQ(accepted()->feed(frame(FrameType::Resume, 0)), "closed protocol-error");
+  EXPECT_EQ(accepted()->feed(frame(FrameType::Resume, 0)), "closed frame-error");
 }
 
 // --- The order of writing ---

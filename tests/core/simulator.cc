@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <vector>
@@ -56,6 +57,7 @@ class Simulation {
       }
     }
     result.was_cut = ending_ == Ending::Cut || ending_ == Ending::BlackHole;
+    result.resumed = resumed_;
     return result;
   }
 
@@ -69,17 +71,18 @@ class Simulation {
   }
 
   struct End {
-    End(Role end_role, std::uint64_t memory, const SessionLimits& end_limits, Time now)
+    End(Role end_role, std::uint64_t memory, const SessionLimits& end_limits, const Hello& hello, Time now)
         : role(end_role),
           limits(end_limits),
           budget(memory),
-          session(
-              std::make_unique<Session>(end_role, Hello{.software = "simulator"}, end_limits, slabs(), budget, now)) {}
+          session(std::make_unique<Session>(end_role, hello, end_limits, slabs(), budget, now)) {}
     Role role;
     SessionLimits limits;
     Budget budget;
     std::unique_ptr<Session> session;
-    std::size_t most_output = 0;  // bytes, before data waits
+    std::unique_ptr<Session> fresh;  // of a new link, until that carries `session`
+    bool is_attached = true;         // the link carries `session`
+    std::size_t most_output = 0;     // bytes, before data waits
     Time last_heard{};
     bool dead = false;  // its link is gone, and its streams were told
   };
@@ -98,6 +101,8 @@ class Simulation {
 
   static const char* name(int e) { return e == 0 ? "controller" : "segment"; }
   Session& session(int e) { return *ends_[e]->session; }
+  // What the link carries at an end; null where it has ended.
+  Session* carried(int e) { return ends_[e]->is_attached ? ends_[e]->session.get() : ends_[e]->fresh.get(); }
   bool both_live() const { return !ends_[0]->dead && !ends_[1]->dead; }
 
   // --- What is drawn from the seed ---
@@ -105,12 +110,13 @@ class Simulation {
   void plan_link() {
     scale_ = random_.pick<std::uint64_t>({2'000, 30'000, 120'000, 400'000});
     std::uint64_t max_streams = random_.pick<std::uint64_t>({1, 2, 4, 8, 40});
+    plan_cuts();
     for (int e = 0; e < 2; e++) {
       SessionLimits limits;
       limits.initial_window = random_.pick<std::uint32_t>({16'384, 16'384, 20'000, 65'536, 262'144});
       limits.max_streams = max_streams;
       auto memory = random_.pick<std::uint64_t>({64 * 1024, 256 * 1024, 1024 * 1024, 64 * 1024 * 1024});
-      ends_[e] = std::make_unique<End>(e == 0 ? Role::Controller : Role::Segment, memory, limits, now_);
+      ends_[e] = std::make_unique<End>(e == 0 ? Role::Controller : Role::Segment, memory, limits, hello(e), now_);
       ends_[e]->most_output = random_.size(1024 * 1024);
       ends_[e]->last_heard = now_;
       pipes_[e].capacity = scale_ < 30'000 ? random_.pick<std::size_t>({20, 300, 5'000})
@@ -132,6 +138,27 @@ class Simulation {
         ends_[0]->limits.initial_window, ends_[1]->limits.initial_window, ends_[0]->budget.limit(),
         ends_[1]->budget.limit(), max_streams, pipes_[0].capacity, pipes_[1].capacity, most_chunk_,
         static_cast<int>(ending_), ends_at_);
+  }
+
+  // Links that break under sessions that are resumed.
+  void plan_cuts() {
+    if (!random_.chance(50)) return;
+    is_resumable_ = true;
+    for (std::uint64_t cuts = random_.below(8); cuts > 0; cuts--) cuts_.push_back(random_.size(6'000));
+    if (!cuts_.empty() && random_.chance(30)) cuts_.push_back(cuts_.back() + random_.size(30));  // while it is resumed
+    std::ranges::sort(cuts_, std::greater<>());
+  }
+
+  Hello hello(int e) {
+    Hello hello{.software = "simulator"};
+    if (!is_resumable_) return hello;
+    hello.resume.emplace().wait_ms = 30'000;
+    for (std::byte& byte : hello.resume->nonce) byte = static_cast<std::byte>(random_.below(256));
+    if (e == 0) return hello;
+    SessionKey& key = hello.session.emplace();
+    for (std::byte& byte : key.id) byte = static_cast<std::byte>(random_.below(256));
+    for (std::byte& byte : key.secret) byte = static_cast<std::byte>(random_.below(256));
+    return hello;
   }
 
   void plan_conversations() {
@@ -166,12 +193,21 @@ class Simulation {
     for (int e = 0; e < 2; e++) {
       if (ends_[e]->dead) continue;
       session(e).on_time(now_);
-      if (session(e).is_closed()) on_closed(e);
+      if (session(e).is_closed())
+        on_closed(e);
+      else if (session(e).is_silent())
+        end_link(e);
+      if (Session* fresh = ends_[e]->fresh.get()) {
+        fresh->on_time(now_);
+        if (fresh->is_closed()) end_link(e);
+      }
     }
+    if (now_ >= relink_at_) relink();
     constexpr int kActions = 11;
     std::uint64_t first = random_.below(kActions);
     bool acted = false;
     for (int i = 0; i < kActions && !acted; i++) acted = act((first + i) % kActions);
+    if (!cuts_.empty() && steps_ >= cuts_.back()) cut_link();
     if (acted)
       now_ += Duration(random_.below(tick_));
     else
@@ -199,7 +235,8 @@ class Simulation {
     Time next = Time::max();
     for (int e = 0; e < 2; e++) {
       if (ends_[e]->dead) continue;
-      next = std::min({next, session(e).next_deadline(), pipes_[1 - e].next_arrival()});
+      next = std::min({next, session(e).next_deadline(), relink_at_});
+      if (carried(e)) next = std::min({next, carried(e)->next_deadline(), pipes_[1 - e].next_arrival()});
       for (const Conversation& conversation : conversations_) {
         const Side& side = conversation.sides[e];
         if (side.exists && side.not_before > now_) next = std::min(next, side.not_before);
@@ -215,7 +252,8 @@ class Simulation {
   // --- The link ---
 
   bool pump(int e) {
-    Output& output = session(e).output();
+    if (!carried(e)) return false;
+    Output& output = carried(e)->output();
     Pipe& pipe = pipes_[e];
     std::size_t space = std::min(pipe.space(), output.size());
     if (space == 0) return false;
@@ -225,20 +263,29 @@ class Simulation {
     std::size_t put = 0;
     for (int i = 0; i < count && put < part; i++) {
       std::size_t length = std::min(parts[i].iov_len, part - put);
-      pipe.push({static_cast<const std::byte*>(parts[i].iov_base), length}, now_);
+      if (!pipe.ended) pipe.push({static_cast<const std::byte*>(parts[i].iov_base), length}, now_);
       put += length;
     }
     output.consume(put);
+    carried(e)->on_written(now_);
     return true;
   }
 
   bool deliver(int e) {
+    if (e == 1 && is_on_old_link_ && random_.chance(50) && deliver_late()) return true;
+    if (!carried(e)) return false;
     Pipe& pipe = pipes_[1 - e];
-    if (pipe.size() == 0 && pipe.ended) return lose_link(e), true;
+    if (pipe.size() == 0 && pipe.ended) return end_link(e), true;
     if (pipe.next_arrival() > now_) return false;
     auto bytes = pipe.pop(random_.size(most_chunk_), now_);
     ends_[e]->last_heard = now_;
     Bytes input(bytes);
+    if (!ends_[e]->is_attached) return receive_fresh(e, input);
+    take(e, input);
+    return true;
+  }
+
+  void take(int e, Bytes input) {
     std::size_t before = input.size();
     while (auto event = session(e).receive(input, now_)) {
       on_event(e, *event);
@@ -251,7 +298,117 @@ class Simulation {
       on_closed(e);
     else
       require(input.empty(), "{} left {} bytes untaken", name(e), input.size());
+  }
+
+  // --- Resuming ---
+
+  // The link of an end has ended: its session waits for another, or is lost.
+  void end_link(int e) {
+    End& end = *ends_[e];
+    if (end.dead) return;
+    bool waits = session(e).is_resumable() && !closing_ && !ends_[1 - e]->dead &&
+                 (session(e).is_ready() || session(e).is_detached());
+    if (!waits) return lose_link(e);
+    say("{} waits for another link", name(e));
+    session(e).detach();
+    end.is_attached = false;
+    end.fresh.reset();
+    if (e == 1 && is_on_old_link_) is_on_old_link_ = false;
+    pipes_[e].ended = true;
+    pipes_[1 - e].discard();
+    progress();
+    if (e == 0) relink_at_ = now_ + Duration(random_.below(2'000'000));
+  }
+
+  void cut_link() {
+    cuts_.pop_back();
+    if (!both_live() || closing_) return;
+    bool is_early =
+        (ends_[0]->is_attached && !session(0).is_ready()) || (ends_[1]->is_attached && !session(1).is_ready());
+    if (is_early) return cuts_.push_back(steps_ + random_.size(200));
+    say("the link is cut");
+    for (Pipe& pipe : pipes_) {
+      if (random_.chance(50)) pipe.discard();
+      pipe.ended = true;
+    }
+  }
+
+  // What the segment still gets from a link that the controller has given up, before it knows of the next one.
+  bool deliver_late() {
+    if (old_pipe_.size() == 0) return false;
+    auto bytes = old_pipe_.pop(random_.size(most_chunk_), Time::max());
+    say("segment gets {} bytes of an old link", bytes.size());
+    take(1, bytes);
     return true;
+  }
+
+  // The controller has made another link; the segment may not have noticed that the last one has ended.
+  void relink() {
+    relink_at_ = Time::max();
+    if (ends_[0]->dead || ends_[0]->is_attached) return;
+    if (ends_[1]->dead) return lose_link(0);  // the segment does not know the session
+    say("another link");
+    if (ends_[1]->is_attached) {
+      ends_[1]->is_attached = false;
+      is_on_old_link_ = true;
+      old_pipe_ = std::move(pipes_[0]);
+    }
+    for (int e = 0; e < 2; e++) {
+      Pipe pipe;
+      pipe.capacity = pipes_[e].capacity == 0 ? old_pipe_.capacity : pipes_[e].capacity;
+      pipe.delay = e == 0 && is_on_old_link_ ? old_pipe_.delay : pipes_[e].delay;
+      pipes_[e] = std::move(pipe);
+    }
+    for (int e = 0; e < 2; e++)
+      ends_[e]->fresh = std::make_unique<Session>(e == 0 ? Role::Controller : Role::Segment, hello(e), ends_[e]->limits,
+                                                  slabs(), ends_[e]->budget, now_);
+  }
+
+  bool receive_fresh(int e, Bytes input) {
+    progress();
+    while (auto event = ends_[e]->fresh->receive(input, now_)) {
+      switch (event->kind) {
+        case EventKind::Ready:
+          if (e == 0) ends_[0]->fresh->ask_resume(session(0));
+          break;
+        case EventKind::ResumeAsked: return resume_segment(*event->resume, input), true;
+        case EventKind::Resumed: resumed_++; return attach(0, event->resume->position, {}, input), true;
+        default:
+          require(false, "an event of kind {} of a new link: {}", static_cast<int>(event->kind),
+                  ends_[e]->fresh->closed().error.reason);
+      }
+    }
+    return true;
+  }
+
+  void resume_segment(const ResumeFrame& request, Bytes rest) {
+    ResumeClaim claim = ends_[1]->fresh->claim_of(request);
+    require(claim.session == session(1).key().id, "RESUME of another session");
+    require(is_proven(claim, session(1).key().secret, request.proof), "RESUME without a proof");
+    is_on_old_link_ = false;  // it is fenced
+    if (session(1).is_closed()) return;
+    session(1).detach();
+    auto answer = session(1).accept_resume(claim);
+    require(answer.has_value(), "RESUME was not accepted");
+    attach(1, request.position, *answer, rest);
+  }
+
+  void attach(int e, std::uint64_t position, Bytes answer, Bytes rest) {
+    std::vector<std::byte> opening;
+    for (Output& output = ends_[e]->fresh->output(); !output.empty();) {
+      iovec part;
+      output.gather(&part, 1);
+      auto* begin = static_cast<const std::byte*>(part.iov_base);
+      opening.insert(opening.end(), begin, begin + part.iov_len);
+      output.consume(part.iov_len);
+    }
+    opening.insert(opening.end(), answer.begin(), answer.end());
+    say("{} goes on", name(e));
+    session(e).attach(position, opening, now_);
+    require(!session(e).is_closed(), "{} cannot go on: {}", name(e), session(e).closed().error.reason);
+    ends_[e]->fresh.reset();
+    ends_[e]->is_attached = true;
+    if (!rest.empty()) take(e, rest);
   }
 
   // The session of an end is over, by itself or by its peer: that was meant to happen, or it did not.
@@ -264,7 +421,7 @@ class Simulation {
     bool meant = closing_ || (hole && timed_out);
     require(meant, "{} closed its session: {}: {}", name(e), name_of(closed.error.code), closed.error.reason);
     if (hole && !closed.by_peer)
-      require(now_ - ends_[e]->last_heard <= seconds(15), "{} noticed a dead peer late", name(e));
+      require(now_ - ends_[e]->last_heard <= seconds(15) + milliseconds(100), "{} noticed a dead peer late", name(e));
     if (closed.by_peer) require(closed.error.code == close_code_ || hole, "CLOSE arrived with another code");
     if (closed.by_peer)
       require(session(1 - e).closed().error.reason == closed.error.reason, "CLOSE arrived with another reason");
@@ -277,6 +434,9 @@ class Simulation {
     if (end.dead) return;
     say("{} lost its link", name(e));
     require(closing_ || cut_ || ending_ == Ending::BlackHole, "{} lost a link that was not cut", name(e));
+    bool was_attached = end.is_attached;
+    end.fresh.reset();
+    if (e == 1) is_on_old_link_ = false;
     std::vector<OwnerId> owners;
     session(e).for_each_stream([&](StreamId, OwnerId owner) { owners.push_back(owner); });
     for (OwnerId owner : owners) {
@@ -284,7 +444,7 @@ class Simulation {
       require(side && !side->over(), "{} named an owner of no living stream: {}", name(e), owner);
       side->lost = true;
     }
-    while (!cut_ && !session(e).output().empty()) {  // the kernel sends what it was given
+    while (!cut_ && was_attached && !session(e).output().empty()) {  // the kernel sends what it was given
       std::size_t capacity = std::exchange(pipes_[e].capacity, kNever);
       pump(e);
       pipes_[e].capacity = capacity;
@@ -293,6 +453,8 @@ class Simulation {
     pipes_[1 - e].discard();
     end.dead = true;
     progress();
+    // Nobody resumes the other one.
+    if (!ends_[1 - e]->dead && session(1 - e).is_detached()) lose_link(1 - e);
   }
 
   void begin_ending() {
@@ -303,6 +465,7 @@ class Simulation {
       case Ending::DrainBySegment: return drain(1);
       case Ending::DrainByController: return drain(0);
       case Ending::Cut:
+        if (is_resumable_) return cuts_.push_back(steps_);
         say("cut");
         cut_ = true;
         for (Pipe& pipe : pipes_) {
@@ -322,6 +485,7 @@ class Simulation {
   }
 
   void drain(int e) {
+    if (session(e).is_detached()) return void(ends_at_ = steps_ + 1);
     if (!session(e).is_ready()) return void(ends_at_ = steps_ + 1);  // a little later
     say("{} drains", name(e));
     session(e).drain(now_);
@@ -341,7 +505,7 @@ class Simulation {
   // All streams have ended: a drain, and then CLOSE.
   void begin_quiet_end() {
     if (cut_ || closing_ || !session(0).is_ready() || !session(1).is_ready()) return;
-    if (ending_ == Ending::BlackHole && steps_ >= ends_at_) return;
+    if (ending_ == Ending::BlackHole && steps_ >= ends_at_ && !is_resumable_) return;
     if (!draining_) drain(static_cast<int>(random_.below(2)));
     for (int e = 0; e < 2; e++)
       if (!closing_ && session(e).is_drained()) close(e, LinkCode::NoError);
@@ -481,6 +645,7 @@ class Simulation {
 
   bool take_turn(int e) {
     if (session(e).output().size() >= ends_[e]->most_output || session(e).is_closed()) return false;
+    check_kept(e);
     auto turn = session(e).next_turn();
     if (!turn) return false;
     Side* side = find_side(e, turn->owner);
@@ -696,6 +861,14 @@ class Simulation {
             "stream {} of the {} counts otherwise", side.stream, name(e));
   }
 
+  // What waits for its acknowledgement is bounded, and counted.
+  void check_kept(int e) {
+    const Output& output = session(e).output();
+    std::uint64_t window = std::max<std::uint64_t>(4 * std::uint64_t{kMinWindow}, ends_[e]->budget.limit() / 16);
+    require(is_resumable_ || output.kept() == 0, "{} bytes are kept for nobody", output.kept());
+    require(output.kept() <= window + Scheduler::kTurn + 64 * 1024, "{} bytes are kept", output.kept());
+  }
+
   // `sender` and `receiver` are the two ends of a stream.
   void check_pair(const Stream& sender, const Stream* receiver) {
     if (!receiver) return;
@@ -721,7 +894,9 @@ class Simulation {
     for (auto& end : ends_) {
       if (calm) require(end->session->stream_count() == 0, "streams are left");
       end->session.reset();
+      end->fresh.reset();
       require(end->budget.buffered() == 0, "{} bytes are still counted as buffered", end->budget.buffered());
+      require(end->budget.kept() == 0, "{} bytes are still counted as kept", end->budget.kept());
       require(end->budget.reserve(end->budget.limit()), "windows did not give back what they reserved");
       end->budget.release(end->budget.limit());
     }
@@ -760,6 +935,12 @@ class Simulation {
   Ending ending_ = Ending::Quiet;
   bool draining_ = false, closing_ = false, cut_ = false;
   bool was_ready_[2] = {false, false};
+  bool is_resumable_ = false;
+  std::vector<std::uint64_t> cuts_;  // steps, the last one first
+  Time relink_at_ = Time::max();
+  bool is_on_old_link_ = false;  // the segment has not noticed
+  Pipe old_pipe_;                // toward it
+  std::uint64_t resumed_ = 0;
   LinkCode close_code_ = LinkCode::NoError;
 
   std::unique_ptr<End> ends_[2];  // the controller and the segment

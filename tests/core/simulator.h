@@ -15,6 +15,7 @@ struct SimulationResult {
   std::uint64_t steps, delivered;  // bytes delivered in both directions
   std::uint64_t streams, resets, finished;
   bool was_cut;
+  std::uint64_t resumed;  // links
 };
 
 // With `trace`, tells on stdout what happens.

@@ -38,7 +38,7 @@ TEST(Simulator, TheSameSeedDoesTheSame) {
 
 // A simulation in which nothing happens would hold every invariant.
 TEST(Simulator, TheSeedsReachEveryKindOfEnd) {
-  std::uint64_t delivered = 0, streams = 0, resets = 0, finished = 0, cut = 0;
+  std::uint64_t delivered = 0, streams = 0, resets = 0, finished = 0, cut = 0, resumed = 0;
   std::uint64_t runs = std::min<std::uint64_t>(seeds, 500);
   for (std::uint64_t seed = 1; seed <= runs; seed++) {
     auto result = simulate(seed);
@@ -47,12 +47,14 @@ TEST(Simulator, TheSeedsReachEveryKindOfEnd) {
     resets += result.resets;
     finished += result.finished;
     cut += result.was_cut;
+    resumed += result.resumed;
   }
   EXPECT_GT(streams, 2 * runs);
   EXPECT_GT(finished, streams / 2);
   EXPECT_GT(resets, runs / 4);
   EXPECT_GT(delivered, runs * 10'000);
   EXPECT_GT(cut, runs / 10);
+  EXPECT_GT(resumed, runs / 4);
 }
 
 TEST(FanoutSimulator, EveryInvariantHoldsWithEverySeed) {

@@ -89,6 +89,12 @@ inline Buffer ping(std::uint64_t value) { return frame(FrameType::Ping, 0, u64(v
 inline Buffer pong(std::uint64_t value) { return frame(FrameType::Ping, 0, u64(value), 1); }
 inline Buffer go_away(StreamId last) { return frame(FrameType::GoAway, 0, u64(last)); }
 inline Buffer ack(std::uint64_t position) { return frame(FrameType::Ack, 0, u64(position)); }
+inline Buffer offer(std::uint64_t wait_ms = 30'000, std::uint64_t window = 1024 * 1024, unsigned nonce = 0) {
+  return field(7, u32(wait_ms) + u32(window) + u64(0) + u64(nonce));
+}
+inline Buffer session_key(unsigned id, unsigned secret) {
+  return field(5, u64(0) + u64(id)) + field(6, zeros(24) + u64(secret));
+}
 inline Buffer close(unsigned code, std::string_view reason = "") {
   return frame(FrameType::Close, 0, u16(code) + text(reason));
 }

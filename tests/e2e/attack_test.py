@@ -393,7 +393,7 @@ class Frames(Target):
         self.closes(raw, "protocol-error")
 
     def test_resume_that_was_not_agreed_upon(self):
-        self.breaks("protocol-error", wire.frame(wire.RESUME, 0, bytes(32)))
+        self.breaks("protocol-error", wire.frame(wire.RESUME, 0, bytes(64)))
 
     def test_ack_beyond_what_was_sent(self):
         self.breaks("protocol-error", wire.ack(2 ** 40))

@@ -156,7 +156,7 @@ a line without an equals sign
 
     def test_keys_of_later_versions_are_not_accepted(self):
         for key in ("max_clients=1", "priority=0",
-                    "bandwidth=1M", "resume=30 s", "tls=on", "proxy_protocol=send"):
+                    "bandwidth=1M", "tls=on", "proxy_protocol=send"):
             with self.subTest(key):
                 self.assertEqual(list(self.errors("controller", GOOD["controller"] + key + "\n")), [4])
 

@@ -368,7 +368,7 @@ class Ends(fanout.Case):
         self.assertEqual(fan.controller.wait_exit(), 0)
 
     def test_killed_controller_resets_all(self):
-        fan, stages = self.played("publish")
+        fan, stages = self.played("publish", segment="resume=0")
         fan.connect().send(b"x")
         legs = self.meet(stages)
         self.all_read(legs, b"x")

@@ -112,7 +112,7 @@ class Links(pair.Case):
 
     def test_killed_segment_resets_clients_and_new_ones_are_served_after_its_return(self):
         backend = self.backend(pair.echo)
-        both = self.pair(backend.url, link_bind=f"tcp://{pair.HOME}:0")
+        both = self.pair(backend.url, link_bind=f"tcp://{pair.HOME}:0", controller="resume=0")
         clients = [both.connect() for _ in range(20)]
         for client in clients:
             client.exchange(b"x")
@@ -130,7 +130,7 @@ class Links(pair.Case):
 
     def test_backend_is_reset_when_the_controller_is_killed(self):
         backend = self.backend(pair.hold)
-        both = self.pair(backend.url)
+        both = self.pair(backend.url, segment="resume=0")
         both.connect()
         pair.wait_for(lambda: backend.accepted, "the backend's connection")
         both.controller.kill()
@@ -195,9 +195,10 @@ class Links(pair.Case):
 
     def test_stopped_peers_are_noticed_within_15_seconds_and_quiet_ones_are_left_alone(self):
         """In one test, as it takes so long: a stopped segment, a stopped controller, and a pair with nothing to say."""
-        stuck, quiet = self.pair(self.backend(pair.echo).url), self.pair(self.backend(pair.echo).url)
+        stuck = self.pair(self.backend(pair.echo).url, controller="resume=0")
+        quiet = self.pair(self.backend(pair.echo).url)
         held = self.backend(pair.hold)
-        mute = self.pair(held.url)
+        mute = self.pair(held.url, segment="resume=0")
         client, idle = stuck.connect(), quiet.connect()
         mute.connect()
         client.exchange(b"x")

@@ -5,10 +5,12 @@ import glob
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import unittest
 
 import pair
+from cutter import Cutter
 from pair import scaled
 
 
@@ -133,6 +135,35 @@ class Postgres(pair.Case):
     def test_notification_arrives_at_a_silent_listener(self):
         both = self.pair(self.tcp)
         self.assertIn("Asynchronous notification", self.query(both, "listen news; notify news, 'hello'; select 1;"))
+
+    def test_open_transaction_goes_on_after_the_link_broke(self):
+        segment = self.segment(f"[Orders]\nbind=tcp://{pair.HOME}:0\nserver={self.tcp}\n")
+        cutter = Cutter(segment.address())
+        self.addCleanup(cutter.close)
+        controller = self.controller(f"[Orders]\nbind=tcp://127.0.0.1:0\nserver={cutter.url}\n")
+        controller.wait_link()
+        self.links(controller, segment)
+        host, port = pair.host_and_port(controller.address())
+        process = subprocess.Popen(["psql", f"host={host} port={port} user=tester dbname=postgres", "--no-psqlrc",
+                                    "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE)
+        self.addCleanup(process.stdout.close)
+
+        def ask(sql):
+            process.stdin.write(sql.encode() + b"\n")
+            process.stdin.flush()
+            return process.stdout.readline().decode().strip()
+        self.assertEqual(ask("begin;"), "BEGIN")
+        self.assertEqual(ask("create temporary table kept (n int) on commit drop;"), "CREATE TABLE")
+        for number in range(3):
+            mark = controller.mark()
+            pair.wait_for(cutter.cut, "a link to cut")
+            self.assertEqual(ask(f"insert into kept values ({number});"), "INSERT 0 1")
+            controller.wait_log(lambda r: r.message.startswith("resumed"), "resumed", mark)
+        self.assertEqual(ask("select sum(n) from kept;"), "3")
+        self.assertEqual(ask("commit;"), "COMMIT")
+        process.stdin.close()
+        self.assertEqual(process.wait(30), 0)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ NAMES = {HELLO: "HELLO", OPEN: "OPEN", ACCEPT: "ACCEPT", DATA: "DATA", CREDIT: "
          STOP: "STOP", MAX_STREAMS: "MAX_STREAMS", PING: "PING", GOAWAY: "GOAWAY", ACK: "ACK", RESUME: "RESUME",
          CLOSE: "CLOSE"}
 LINK_CODES = ("no-error", "frame-error", "protocol-error", "credit-error", "wrong-role", "version", "unsupported",
-              "flood", "handshake-timeout", "ping-timeout", "shutdown")
+              "flood", "handshake-timeout", "ping-timeout", "shutdown", "unknown-session")
 STREAM_CODES = ("cancelled", "client-reset", "server-reset", "unknown-service", "connect-failed", "connect-timeout",
                 "overload", "no-descriptors", "going-away", "idle-timeout", "half-close-timeout", "drain-timeout",
-                "lost-race", "lagging", "no-quorum", "link-lost")
+                "lost-race", "lagging", "no-quorum", "link-lost", "resume-timeout", "session-lost")
 FINAL_GOAWAY = 2 ** 64 - 1
 
 Frame = collections.namedtuple("Frame", "type flags stream payload")

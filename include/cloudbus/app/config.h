@@ -59,7 +59,8 @@ struct ServiceConfig {
   Duration connect_timeout = std::chrono::seconds(5);
   Duration idle_timeout = Duration::zero();  // 0 is none, here and below
   Duration half_close_timeout = std::chrono::minutes(5);
-  int links = 1;  // to each address; 0 is auto
+  Duration resume = std::chrono::seconds(30);  // how long a stream waits for another link
+  int links = 1;                               // to each address; 0 is auto
   HealthConfig health;
   Refresh refresh = Refresh::Lazy;
   Mode mode = Mode::OneToOne;

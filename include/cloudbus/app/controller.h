@@ -15,6 +15,7 @@
 
 #include "cloudbus/app/client_relay.h"
 #include "cloudbus/app/pool.h"
+#include "cloudbus/app/resumer.h"
 #include "cloudbus/app/worker.h"
 #include "cloudbus/core/balance.h"
 #include "cloudbus/core/target_choice.h"
@@ -45,6 +46,9 @@ class Controller final : public RoleLogic {
   void on_quiet(Peer& peer) override;
   void on_congested(Peer& peer) override;
   void on_peer_gone(Peer& peer) override;
+  bool may_resume(const Peer& peer) const override;
+  void on_link_lost(Peer& peer, const std::string& reason) override;
+  void on_resume(Peer& fresh, const ResumeFrame& answer, Bytes rest) override;
   void on_timer(Timers::Key key) override;
   void on_turn_end() override;
   void on_drain() override;
@@ -103,6 +107,8 @@ class Controller final : public RoleLogic {
   void dial(Pool& pool, Pool::Slot& slot);
   void on_down(Pool& pool);
   void serve_users(Pool& pool);
+  std::vector<Address> addresses_of(const Peer& peer) const;
+  bool take_place(Peer& fresh, PeerId lost);
 
   Worker& worker_;
   std::map<std::string, Upstream> upstreams_;  // by the endpoint's text
@@ -111,6 +117,7 @@ class Controller final : public RoleLogic {
   std::map<std::string, PoolEntry> pools_;  // by the address's text
   std::unordered_map<PeerId, Place> place_by_peer_;
   std::unordered_map<Timers::Key, Place> place_by_key_;
+  Resumer resumer_;
   std::unordered_map<Timers::Key, Pool*> pool_by_check_;
   std::vector<PeerId> leaving_;  // links to addresses that are no more, until their streams have ended
   bool draining_ = false;

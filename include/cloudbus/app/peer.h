@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cloudbus/app/relay.h"
 #include "cloudbus/core/session.h"
@@ -26,11 +27,13 @@ class Peer final : private LinkOwner {
   std::string address() const { return name_.starts_with("tcp://") ? name_.substr(6) : name_; }
   const ServiceConfig* service() const { return service_; }
   Session& session() { return session_; }
+  const Session& session() const { return session_; }
   bool is_gone() const { return gone_; }
   bool was_ready() const { return was_ready_; }
   // Why it is gone, for the log.
   const std::string& reason() const { return reason_; }
   LinkCode code() const { return session_.closed().error.code; }
+  bool was_given_up() const { return given_up_; }
   std::size_t lost_streams() const { return lost_streams_; }
 
   // Segment: streams that wait to be dialled, and how many are being dialled.
@@ -48,6 +51,26 @@ class Peer final : private LinkOwner {
   // What it has to write waits for longer than a round trip.
   bool is_congested() const;
 
+  // --- Resuming ---
+  // The session waits for another link.
+  bool is_detached() const { return session_.is_detached(); }
+  Time lost_at() const { return lost_at_; }
+  std::uint64_t replayed() const { return replayed_; }  // bytes that the last link had to carry again
+  // The link is of no use any more: the session waits for another one, or ends.
+  void lose(std::string reason);
+  // The session waits no more.
+  void give_up(StreamCode code, std::string reason);
+  // A link that changes its peer: what is left to write of its start, and what came behind that.
+  struct Handover {
+    int fd;
+    std::vector<std::byte> opening, rest;
+  };
+  // This peer gives its link away, and is gone.
+  Handover hand_over(Bytes rest);
+  bool has_handed_over() const { return handed_over_; }
+  // The session goes on; the other end has all before `position`.
+  void take_over(const Handover& link, std::uint64_t position);
+
  private:
   Time congested_at() const;
   void tell_role();
@@ -57,7 +80,10 @@ class Peer final : private LinkOwner {
   std::string closing_words() const;
   void dispatch(const Event& event);
   void resize_reads(bool full);
-  void end(std::string reason);
+  void end(std::string reason, StreamCode code = StreamCode::LinkLost);
+  void receive(Bytes input);
+  void expire(Time now);
+  Time next_expiry() const;
   void arm();
 
   Worker& worker_;
@@ -71,7 +97,9 @@ class Peer final : private LinkOwner {
   bool connecting_;
   bool was_ready_ = false;
   bool was_quiet_ = false, was_congested_ = false;  // the role knows of it
-  bool gone_ = false;
+  bool gone_ = false, given_up_ = false, handed_over_ = false;
+  Time lost_at_{};
+  std::uint64_t replayed_ = 0;
   std::string reason_;
   std::size_t lost_streams_ = 0;
   Time armed_ = Time::max();

@@ -33,6 +33,8 @@ class Relay : private ConnectionOwner {
   OwnerId id() const { return id_; }
   bool is_waiting() const { return stage_ == Stage::Waiting; }
   bool is_closed() const { return stage_ == Stage::Closed; }
+  // For so long its stream waits for another link.
+  Duration resume_wait() const { return service_.resume; }
 
   // --- What the peer says, of the stream that is this leg ---
   virtual void on_accepted(LegId) {}
@@ -122,7 +124,7 @@ class Relay : private ConnectionOwner {
 
   Time started_, opened_{}, last_activity_;
   Time armed_ = Time::max();  // on_deadline() comes then
-  std::uint32_t read_size_;  // bytes, grows with what the socket has
+  std::uint32_t read_size_;   // bytes, grows with what the socket has
   Side near_;
   Stage stage_ = Stage::Waiting;
   bool readable_ = true;    // as far as is known: there may be bytes from the start

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "cloudbus/app/backends.h"
+#include "cloudbus/app/parking.h"
 #include "cloudbus/app/worker.h"
 
 namespace cloudbus {
@@ -25,6 +26,9 @@ class Segment final : public RoleLogic {
   void on_peer_ready(Peer& peer) override;
   void on_opened(Peer& peer, const Event& event) override;
   void on_peer_gone(Peer& peer) override;
+  bool may_resume(const Peer&) const override { return !draining_; }
+  void on_link_lost(Peer& peer, const std::string& reason) override;
+  void on_resume(Peer& fresh, const ResumeFrame& request, Bytes rest) override;
   void on_timer(Timers::Key key) override;
   void on_turn_end() override;
   void on_drain() override;
@@ -36,11 +40,13 @@ class Segment final : public RoleLogic {
   void dial_some(Peer& peer);
   void pause_dialling();
   void close_drained();
+  void resume(PeerId id, const ResumeClaim& claim, Peer::Handover link);
 
   Worker& worker_;
   std::unordered_map<std::string_view, Backends> services_;
   std::deque<PeerId> dial_peers_;  // those with streams that wait to be dialled
   std::vector<OwnerId> nameless_;  // streams that wait for the addresses of their server
+  Parking parking_;
   Timers::Key pause_key_;
   Time pause_until_{}, pause_armed_ = Time::max();
   std::size_t peers_ = 0;

@@ -16,6 +16,7 @@
 #include "cloudbus/app/directory.h"
 #include "cloudbus/app/peer.h"
 #include "cloudbus/app/relay.h"
+#include "cloudbus/app/sessions.h"
 #include "cloudbus/net/loop.h"
 #include "cloudbus/net/timers.h"
 
@@ -35,6 +36,11 @@ class RoleLogic {
   // Its link is congested; for those that tell it.
   virtual void on_congested(Peer&) {}
   virtual void on_peer_gone(Peer& peer) = 0;
+  // Whether the session of a peer that has just lost its link is to wait for another one; then on_link_lost() comes.
+  virtual bool may_resume(const Peer&) const { return false; }
+  virtual void on_link_lost(Peer&, const std::string& /*reason*/) {}
+  // On the link of `fresh`: a controller asks to resume a session, or a segment agreed to. `rest` came behind it.
+  virtual void on_resume(Peer& /*fresh*/, const ResumeFrame&, Bytes /*rest*/) {}
   virtual void on_timer(Timers::Key) {}
   // The addresses of an endpoint may have changed.
   virtual void on_targets(Directory::Id) {}
@@ -47,8 +53,8 @@ class RoleLogic {
 
 class Worker {
  public:
-  // `index`: which of the process's workers it is, from 0.
-  Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, std::size_t index);
+  // `index`: which of the process's workers it is, from 0. `sessions` are those of the process.
+  Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, Sessions& sessions, std::size_t index);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -62,7 +68,9 @@ class Worker {
   Directory& directory() { return directory_; }
   SlabPool& slabs() { return slabs_; }
   Budget& budget() { return budget_; }
-  Hello hello() const;
+  Sessions& sessions() { return sessions_; }
+  // For a new link: to all services, or to one.
+  Hello hello(const ServiceConfig* service) const;
   SessionLimits session_limits() const;
   Time now() { return loop_.now(); }
 
@@ -120,6 +128,7 @@ class Worker {
 
   std::shared_ptr<const Config> config_;
   Uuid boot_id_;
+  Sessions& sessions_;
   std::size_t index_;
   Loop loop_;
   Timers timers_;

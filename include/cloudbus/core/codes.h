@@ -23,6 +23,7 @@ enum class LinkCode : std::uint16_t {
   HandshakeTimeout = 8,
   PingTimeout = 9,
   Shutdown = 10,
+  UnknownSession = 11,
 };
 
 // Section 5.2: why a stream was reset or stopped.
@@ -43,7 +44,14 @@ enum class StreamCode : std::uint16_t {
   Lagging = 13,
   NoQuorum = 14,
   LinkLost = 15,  // never on the wire
+  ResumeTimeout = 16,
+  SessionLost = 17,  // never on the wire
 };
+
+// The link broke under the stream, and with it what the other end has of the stream is not known.
+constexpr bool is_loss(StreamCode code) {
+  return code == StreamCode::LinkLost || code == StreamCode::ResumeTimeout || code == StreamCode::SessionLost;
+}
 
 std::string_view name_of(Role role);
 std::string_view name_of(LinkCode code);

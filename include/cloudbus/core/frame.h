@@ -19,6 +19,7 @@ inline constexpr std::size_t kMaxHello = 1'024;                            // se
 inline constexpr std::size_t kMinOpen = 22;                                // section 3.1
 inline constexpr std::size_t kMaxOpen = 1'024;                             // section 3.1
 inline constexpr std::size_t kMaxControl = 1'024;                          // the longest payload that is not DATA
+inline constexpr std::size_t kResumeSize = 64;                             // section 9.2
 inline constexpr std::size_t kMaxCloseReason = 256;                        // section 5.1
 inline constexpr StreamId kNoMoreStreams = ~StreamId{0};                   // section 6, the first GOAWAY
 inline constexpr std::uint64_t kMaxOffset = (std::uint64_t{1} << 63) - 1;  // section 4

@@ -12,6 +12,8 @@
 
 #include "cloudbus/core/bytes.h"
 #include "cloudbus/core/codes.h"
+#include "cloudbus/core/frame.h"
+#include "cloudbus/core/proof.h"
 #include "cloudbus/core/uuid.h"
 
 namespace cloudbus {
@@ -38,15 +40,42 @@ std::array<std::byte, kPrefaceSize> encode(const Preface& preface);
 // Checks a preface against what this end is. `in` holds kPrefaceSize bytes whose magic was found right.
 std::optional<LinkError> preface_error(const std::byte* in, Role own_role);
 
+// A session as its segment names it. Whoever knows the secret may resume it: it is never logged.
+struct SessionKey {
+  Uuid id{};
+  Secret secret{};
+};
+
+// That an end keeps a session whose link broke.
+struct ResumeOffer {
+  std::uint32_t wait_ms = 0;  // for so long
+  std::uint32_t window = 0;   // bytes that it keeps until they are acknowledged; at least kMinWindow
+  Nonce nonce{};              // another one on each link
+};
+
 struct Hello {
   std::uint32_t initial_window = 256 * 1024;  // bytes, toward the sender of the HELLO
   std::uint64_t max_streams = 0;              // over the life of the session
   Uuid boot_id{};
   std::string software;
+  std::optional<SessionKey> session{};  // a segment's
+  std::optional<ResumeOffer> resume{};
 };
 
 std::vector<std::byte> encode(const Hello& hello);
 std::variant<Hello, LinkError> decode_hello(Bytes payload);
+
+// RESUME, both ways.
+struct ResumeFrame {
+  Uuid session{};
+  std::uint64_t epoch = 0;
+  std::uint64_t position = 0;  // up to which its sender has the other end's bytes
+  Proof proof{};
+};
+
+std::array<std::byte, kResumeSize> encode(const ResumeFrame& resume);
+// `payload` holds kResumeSize bytes.
+ResumeFrame decode_resume(Bytes payload);
 
 struct OpenRequest {
   Uuid conversation{};

@@ -13,7 +13,7 @@ namespace cloudbus {
 // So many at once, and so many more a second.
 class TokenBucket {
  public:
-  TokenBucket(std::uint32_t burst, std::uint32_t per_second) : burst_(burst), per_second_(per_second), tokens_(burst) {}
+  constexpr TokenBucket(std::uint32_t burst, std::uint32_t per_second) : burst_(burst), per_second_(per_second), tokens_(burst) {}
 
   // False when there is none left: the limit was passed.
   bool take(Time now) {
@@ -40,6 +40,7 @@ struct SessionLimits {
   std::uint32_t initial_window = 256 * 1024;      // bytes
   std::uint64_t max_streams = 32'768;             // open at once
   std::uint64_t max_unwritten = 8 * 1024 * 1024;  // bytes in the output, where the peer asks for answers and reads none
+  std::uint64_t max_resume_window = 32 * 1024 * 1024;  // bytes that are kept for another link
   Duration handshake = std::chrono::seconds(5);
   Duration ping_after = std::chrono::seconds(5);  // of silence
   Duration ping_timeout = std::chrono::seconds(5);

@@ -36,6 +36,9 @@ enum class EventKind : std::uint8_t {
   Reset,        // the stream is gone; `code`
   MoreStreams,  // more streams may be opened
   GoingAway,    // the peer takes no new streams
+  ResumeAsked,  // segment: the link is to carry another session, `resume` says which: accept_resume() of that one, or
+                // close(). The input that is left is that session's
+  Resumed,      // controller: the answer to ask_resume(), `resume`: attach() of the other session. As above
   Closed,       // the session is over: closed()
 };
 
@@ -47,6 +50,7 @@ struct Event {
   bool ends_frame = false;  // `data` is the last of its frame: what the peer read in one go may end here
   StreamCode code = StreamCode::Cancelled;
   const OpenRequest* request = nullptr;  // valid until the next call of receive()
+  const ResumeFrame* resume = nullptr;   // as long
 };
 
 // Why a session ended.
@@ -87,7 +91,7 @@ class Session {
   };
   // The next stream to send, when it has credit. Answer each turn with fill_done(), after reserve() or without.
   std::optional<Turn> next_turn();
-  bool has_turns() const { return !scheduler_.empty(); }
+  bool has_turns() const { return !scheduler_.empty() && state_ == State::Ready && !is_full(); }
   Output::Room reserve(const Turn& turn, std::size_t bytes) { return output_.reserve(std::min(bytes, turn.bytes)); }
   // `bytes` were put into what was reserved; `more` when the owner may have more of them.
   void fill_done(StreamId stream, std::size_t bytes, bool more);
@@ -131,11 +135,44 @@ class Session {
   void check(Time now, Duration apart = Duration::zero());
   // A ping was sent then, and nothing has come since; Time::max() otherwise.
   Time silent_since() const;
-  // Pings, and finds a silent peer. May end the session: look at is_closed().
+  // Pings, acknowledges, and finds a silent peer. May end the session: look at is_closed() and is_silent().
   void on_time(Time now);
   Time next_deadline() const;
 
   Output& output() { return output_; }
+
+  // --- Resuming: doc/protocol.md, section 9 --------------------------------------------------------------------
+  //
+  // A link begins with a session of its own, whose HELLOs tell whether that session may be resumed. When the link of
+  // such a session is lost, it is detached; then a new link, begun by another session, is given to it:
+  //
+  //   controller:  lost.detach(), fresh is ready: fresh.ask_resume(lost), Resumed, lost.attach()
+  //   segment:     fresh says ResumeAsked, lost.detach() if it was not, lost.accept_resume(), lost.attach()
+
+  // Both ends would resume it.
+  bool is_resumable() const { return key_.has_value(); }
+  const SessionKey& key() const { return *key_; }
+  // For so long both ends wait for another link.
+  Duration resume_wait() const { return resume_wait_; }
+  // The link is silent, though it was asked; detach(). A session that is not resumable is closed instead.
+  bool is_silent() const { return is_silent_; }
+
+  // The link is gone. Commands are taken, and written on the next link; nobody has a turn.
+  void detach();
+  bool is_detached() const { return state_ == State::Detached; }
+  // Something would be missed if it were not resumed: a stream, or what the peer may not have.
+  bool is_worth_resuming() const { return !streams_.empty() || output_.size() > 0 || output_.kept() > 0; }
+
+  // Asks the peer to go on with `lost`, on this session's link.
+  void ask_resume(Session& lost);
+  // What the other side of this session's link claims with `resume`.
+  ResumeClaim claim_of(const ResumeFrame& resume) const;
+  // The nonces of this session's HELLOs are those of `claim`, which was proven. The RESUME that answers it; nothing
+  // where the claim is from before the last one.
+  std::optional<std::array<std::byte, kHeaderSize + kResumeSize>> accept_resume(const ResumeClaim& claim);
+  // Goes on where the peer has all before `position`. `opening` is what is still to be written of the link's own
+  // session. Where bytes are missing, or too many are there, the session is closed.
+  void attach(std::uint64_t position, Bytes opening, Time now);
 
   // The owners of all streams, for the end of the session.
   template <typename Visit>
@@ -146,17 +183,21 @@ class Session {
   // Positions of section 2.3.
   std::uint64_t position_sent() const { return position_sent_; }
   std::uint64_t position_received() const { return position_received_; }
+  std::uint64_t position_acked() const { return position_acked_; }
 
   const Stream* find(StreamId stream) const;
 
  private:
   //   preface --magic, version, role--> hello --HELLO--> ready --error, CLOSE, close()--> closed
-  enum class State : std::uint8_t { Preface, Hello, Ready, Closed };
+  //   ready --detach()--> detached --attach()--> ready
+  //   ready --RESUME, ask_resume()--> resuming, where another session takes the link
+  enum class State : std::uint8_t { Preface, Hello, Ready, Resuming, Detached, Closed };
   //   none --drain()--> asked --reply to the ping--> done
   enum class Drain : std::uint8_t { None, Asked, Done };
 
   void greet();
   const std::byte* take(Bytes& input, std::size_t size);
+  std::optional<Event> next_event(Bytes& input, Time now);
   std::optional<Event> receive_preface(Bytes& input);
   std::optional<Event> receive_data(Bytes& input);
   std::optional<Event> on_header(Time now);
@@ -173,13 +214,20 @@ class Session {
   std::optional<Event> on_ping(Bytes payload, Time now);
   std::optional<Event> on_go_away(Bytes payload, Time now);
   std::optional<Event> on_ack(Bytes payload, Time now);
+  std::optional<Event> on_resume(Bytes payload);
   std::optional<Event> on_close(Bytes payload);
   std::optional<Event> on_fin();
   std::optional<Event> fail(LinkCode code, std::string reason);
   std::optional<Event> idle_frame(Time now);
 
   std::byte* append(FrameType type, StreamId stream, std::size_t length, std::uint8_t flags = 0);
+  void agree_on_resuming();
+  bool is_full() const;
+  void account();
+  void acknowledge_some(Time now);
+  void acknowledge();
   void ping(Time now);
+  Time ping_deadline() const;
   void ping_late(Time now);
   void measured(Duration sample, Time now);
   void grant_streams();
@@ -217,7 +265,22 @@ class Session {
   std::uint64_t max_streams_peer_ = 0;  // what the peer grants
   std::uint64_t position_sent_ = 0, position_received_ = 0, position_acked_ = 0;
 
-  TokenBucket idle_frames_{8192, 1024}, pings_{64, 16};
+  // Resuming.
+  std::optional<SessionKey> key_;  // where both ends would
+  Duration resume_wait_{0};
+  std::uint64_t resume_window_ = 0;  // bytes that are kept
+  std::uint64_t ack_every_ = 0;      // bytes
+  std::uint64_t ack_sent_ = 0;       // position
+  Time ack_due_ = Time::max();
+  std::uint64_t held_ = 0;  // of what is kept, as it is counted in the budget
+  std::uint64_t epoch_ = 0;
+  std::optional<SessionKey> asked_;  // the session that is to be resumed on this link
+  std::uint64_t asked_epoch_ = 0;
+  ResumeFrame resume_;
+  bool is_silent_ = false;
+
+  static constexpr TokenBucket kPingLimit{64, 16};  // on one link
+  TokenBucket idle_frames_{8192, 1024}, pings_ = kPingLimit;
   Time started_, last_received_;
   Time ping_sent_{};                             // of the last ping
   bool ping_pending_ = false;                    // no reply to it yet

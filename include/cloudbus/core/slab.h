@@ -78,7 +78,7 @@ class SlabPool {
 
  private:
   friend class SlabRef;
-  static constexpr std::size_t kKept = 4;
+  static constexpr std::size_t kKept = 8;
   void give_back(Slab* slab);
   std::vector<Slab*> free_;
 };

@@ -25,6 +25,14 @@ class Budget {
   void hold(std::uint64_t bytes);
   void drop(std::uint64_t bytes);
 
+  // For bytes that are kept until a peer acknowledges them. They have a part of the memory for themselves, so that
+  // peers that acknowledge nothing take none from the others.
+  static constexpr std::uint64_t kKeptPart = 4;
+  void keep(std::uint64_t bytes);
+  void unkeep(std::uint64_t bytes);
+  bool keeps_much() const { return kept_ > limit_ / kKeptPart || (whole_ && whole_->keeps_much()); }
+  std::uint64_t kept() const { return kept_; }
+
   std::uint64_t limit() const { return limit_; }
   std::uint64_t buffered() const { return buffered_; }
   bool pressed() const { return buffered_ > limit_ / 2 || (whole_ && whole_->pressed()); }
@@ -33,7 +41,7 @@ class Budget {
  private:
   std::uint64_t limit_;
   Budget* whole_;
-  std::uint64_t reserved_ = 0, buffered_ = 0;
+  std::uint64_t reserved_ = 0, buffered_ = 0, kept_ = 0;
 };
 
 // The credit that one stream has been given, and the window from which it is given.

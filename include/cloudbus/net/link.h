@@ -45,6 +45,9 @@ class Link {
   void wait_connected() { block(); }
   int take_error();
 
+  // The socket is the caller's from here on; nothing may be called any more.
+  int release();
+
  private:
   static void on_readable(int fd, short what, void* owner) noexcept;
   static void on_writable(int fd, short what, void* owner) noexcept;
