@@ -111,7 +111,8 @@ TEST(Hello, AnUnknownFieldIsSkippedUnlessItIsCritical) {
 }
 
 TEST(Hello, TheFieldsOfResumingReadBackAsTheyWereWritten) {
-  Hello hello{.max_streams = 1};
+  Hello hello;
+  hello.max_streams = 1;
   hello.session.emplace().id[0] = std::byte{1};
   hello.session->secret[31] = std::byte{2};
   hello.resume.emplace(ResumeOffer{.wait_ms = 30'000, .window = 65'536}).nonce[15] = std::byte{3};

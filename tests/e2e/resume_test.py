@@ -534,7 +534,6 @@ class Programs(ResumeCase):
         self.assertEqual((received, digest.hexdigest()), (size, pair.PATTERN.sha256(size)))
         self.assertTrue(resumed(controller))
 
-    @unittest.skipUnless(shutil.which("ssh") and shutil.which("sshd"), "OpenSSH is not installed")
     def test_ssh(self):
         keys = os.path.join(self.folder, "ssh")
         os.mkdir(keys, 0o700)
