@@ -153,7 +153,7 @@ class OnController(Case):
         self.all_served(controller.address(), 5)
 
     def test_segment_that_is_lost_in_the_middle_resets_its_clients_only(self):
-        fan, _ = self.served("balance", self.greeter)
+        fan, _ = self.served("balance", self.greeter, text="resume=0")
         held = [self.hold(fan.url) for _ in range(6)]
         fan.lose(1)
         for client, number in held:

@@ -64,7 +64,7 @@ class Segments(fanout.Case):
     def test_segment_that_is_killed_before_its_server_said_a_byte_is_a_leg_less(self):
         for mode in MODES:
             with self.subTest(mode):
-                fan, stages = self.played(mode)
+                fan, stages = self.played(mode, text="resume=0")
                 client = fan.connect().send(b"early ")
                 legs = self.meet(stages)
                 self.all_read(legs, b"early ")
@@ -74,7 +74,7 @@ class Segments(fanout.Case):
                 self.assertEqual(dict(fan.ends(record))[2], "link-lost")
 
     def test_segment_of_the_winner_is_killed_and_the_client_is_reset(self):
-        fan, stages = self.played("half duplex")
+        fan, stages = self.played("half duplex", text="resume=0")
         client = fan.connect()
         legs = self.meet(stages)
         legs[1].send(b"x")
@@ -98,7 +98,7 @@ class Segments(fanout.Case):
         self.assertEqual(client.read_to_end()[:2], ("fin", 0))
 
     def test_segment_that_is_killed_between_the_answers_makes_the_end_a_reset(self):
-        fan, stages = self.played("full duplex")
+        fan, stages = self.played("full duplex", text="resume=0")
         client = fan.connect()
         legs = self.meet(stages)
         legs[0].send(b"half of an answer")
@@ -118,7 +118,7 @@ class Segments(fanout.Case):
     def test_client_is_reset_when_the_last_segment_is_killed(self):
         for mode in MODES:
             with self.subTest(mode):
-                fan, stages = self.played(mode)
+                fan, stages = self.played(mode, text="resume=0")
                 client = fan.connect().send(b"x")
                 self.all_read(self.meet(stages), b"x")
                 fan.lose(0, 1)
