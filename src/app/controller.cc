@@ -374,9 +374,7 @@ void Controller::on_congested(Peer& peer) {
 
 // Who has sent nothing yet can still go elsewhere, where there is an elsewhere.
 void Controller::on_quiet(Peer& peer) {
-  std::vector<OwnerId> owners;
-  peer.session().for_each_stream([&](StreamId, OwnerId owner) { owners.push_back(owner); });
-  for (OwnerId owner : owners)
+  for (OwnerId owner : peer.session().owners())
     if (auto* relay = static_cast<ClientRelay*>(worker_.find_relay(owner))) relay->on_quiet_link(leg_of(owner));
 }
 

@@ -147,8 +147,7 @@ void Peer::end(std::string reason, StreamCode code) {
   if (gone_) return;
   gone_ = true;
   reason_ = std::move(reason);
-  std::vector<OwnerId> owners;
-  session_.for_each_stream([&](StreamId, OwnerId owner) { owners.push_back(owner); });
+  std::vector<OwnerId> owners = session_.owners();
   for (OwnerId owner : owners)
     if (Relay* relay = worker_.find_relay(owner)) relay->on_reset(leg_of(owner), code);
   lost_streams_ = owners.size();
@@ -190,7 +189,7 @@ void Peer::tell_role() {
 // A deadline that moved away is looked at again when the old one has come.
 void Peer::arm() {
   if (gone_) return;
-  Time deadline = is_detached() ? next_expiry() : session_.next_deadline();
+  Time deadline = is_detached() ? expires_at_ : session_.next_deadline();
   Time silent_since = session_.silent_since();
   if (silent_since == Time::max())
     was_quiet_ = false;
@@ -221,10 +220,16 @@ void Peer::expire(Time now) {
   Duration waited = now - lost_at_;
   if (waited >= session_.resume_wait()) return give_up(StreamCode::ResumeTimeout, "no other link in time");
   std::vector<std::pair<StreamId, OwnerId>> expired;
+  Duration next = session_.resume_wait();
   session_.for_each_stream([&](StreamId stream, OwnerId owner) {
     Relay* relay = worker_.find_relay(owner);
-    if (relay && relay->resume_wait() <= waited) expired.emplace_back(stream, owner);
+    if (!relay) return;
+    if (relay->resume_wait() <= waited)
+      expired.emplace_back(stream, owner);
+    else
+      next = std::min(next, relay->resume_wait());
   });
+  expires_at_ = lost_at_ + next;
   for (auto [stream, owner] : expired) {
     Relay* relay = worker_.find_relay(owner);
     if (!relay) continue;
@@ -233,15 +238,6 @@ void Peer::expire(Time now) {
     relay->on_reset(leg_of(owner), never_waits ? StreamCode::LinkLost : StreamCode::ResumeTimeout);
   }
   arm();
-}
-
-Time Peer::next_expiry() const {
-  Duration waited = worker_.now() - lost_at_, wait = session_.resume_wait();
-  session_.for_each_stream([&](StreamId, OwnerId owner) {
-    Relay* relay = worker_.find_relay(owner);
-    if (relay && relay->resume_wait() > waited) wait = std::min(wait, relay->resume_wait());
-  });
-  return lost_at_ + wait;
 }
 
 void Peer::give_up(StreamCode code, std::string reason) {

@@ -81,8 +81,7 @@ std::size_t Output::share(StreamId stream, const Slice& payload) {
       pieces_.push_back({{rest.slab, rest.offset, part}, Kind::Reliable});
       size_ += part;
     }
-    rest.offset += part;
-    rest.size -= part;
+    rest.remove_front(part);
     total += kHeaderSize + part;
   }
   return total;
@@ -108,8 +107,7 @@ void Output::consume(std::size_t bytes) {
       keep({slice.slab, slice.offset, taken});
       rewound_ -= std::min(rewound_, taken);
     }
-    slice.offset += taken;
-    slice.size -= taken;
+    slice.remove_front(taken);
     bytes -= taken;
     if (slice.size == 0) pieces_.pop_front();
   }
@@ -137,8 +135,7 @@ void Output::release(std::size_t bytes) {
   while (bytes > 0) {
     Slice& first = kept_.front();
     std::size_t part = std::min(bytes, first.size);
-    first.offset += part;
-    first.size -= part;
+    first.remove_front(part);
     bytes -= part;
     if (first.size == 0) kept_.pop_front();
   }
@@ -162,8 +159,7 @@ void Output::rewind(std::size_t skip, Bytes opening) {
   while (skip > 0) {
     Slice& first = pieces_.front().slice;
     std::size_t part = std::min(skip, first.size);
-    first.offset += part;
-    first.size -= part;
+    first.remove_front(part);
     skip -= part;
     if (first.size == 0) pieces_.pop_front();
   }

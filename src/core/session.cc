@@ -224,6 +224,12 @@ void Session::ping(Time now) {
   ping_pending_ = true;
 }
 
+std::vector<OwnerId> Session::owners() const {
+  std::vector<OwnerId> owners;
+  for_each_stream([&](StreamId, OwnerId owner) { owners.push_back(owner); });
+  return owners;
+}
+
 void Session::check(Time now, Duration apart) {
   if (state_ != State::Ready || ping_pending_) return;
   if (now - ping_sent_ >= apart) return ping(now);

@@ -138,15 +138,21 @@ TEST(Check, IsNotRepeatedWhileTheAnswerIsAwaited) {
   EXPECT_EQ(end->written(), ping(2));
 }
 
+// Asks for a check 30 ms after a ping that was answered, where they are to be 100 ms apart; returns when that ping was.
+Time check_too_soon(SessionEnd& end) {
+  end.now += seconds(1);
+  end.session.check(end.now);
+  end.feed(pong(2));
+  end.written();
+  Time first = end.now;
+  end.now += milliseconds(30);
+  end.session.check(end.now, milliseconds(100));
+  return first;
+}
+
 TEST(Check, TooSoonAfterAPingItComesLater) {
   auto end = SessionEnd::ready(Role::Controller);
-  end->now += seconds(1);
-  end->session.check(end->now);
-  end->feed(pong(2));
-  end->written();
-  Time first = end->now;
-  end->now += milliseconds(30);
-  end->session.check(end->now, milliseconds(100));
+  Time first = check_too_soon(*end);
   EXPECT_TRUE(end->written().empty());
   EXPECT_EQ(end->session.next_deadline(), first + milliseconds(100));
   end->session.on_time(first + milliseconds(100));
@@ -155,13 +161,7 @@ TEST(Check, TooSoonAfterAPingItComesLater) {
 
 TEST(Check, ThatComesLaterIsLeftOutWhenSomethingCameMeanwhile) {
   auto end = SessionEnd::ready(Role::Controller);
-  end->now += seconds(1);
-  end->session.check(end->now);
-  end->feed(pong(2));
-  end->written();
-  Time first = end->now;
-  end->now += milliseconds(30);
-  end->session.check(end->now, milliseconds(100));
+  Time first = check_too_soon(*end);
   end->now += milliseconds(30);
   end->feed(ping(9));
   end->written();

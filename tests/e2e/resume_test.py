@@ -53,6 +53,12 @@ class ResumeCase(pair.Case):
         self.links(front, back)
         return cutter, front, back
 
+    def lose_link(self, cutter, controller):
+        """There is none until the cutter lets one through again."""
+        cutter.refuse()
+        cutter.cut()
+        controller.wait_log(lambda r: r.message.startswith("lost"), "the loss")
+
     def cut_and_wait(self, cutter, controller, count=1):
         """Cuts so many times, each when the session is resumed from the time before."""
         for _ in range(count):
@@ -209,9 +215,7 @@ class Resume(ResumeCase):
         client = self.connect(controller.address())
         client.send(b"x")
         pair.wait_for(lambda: backend.accepted, "the backend's connection")
-        cutter.refuse()
-        cutter.cut()
-        controller.wait_log(lambda r: r.message.startswith("lost"), "the loss")
+        self.lose_link(cutter, controller)
         client.reset()
         cutter.refuse(False)
         self.assertEqual(backend.outcome().how, "reset")
@@ -222,9 +226,7 @@ class Resume(ResumeCase):
         cutter, controller, _ = self.cut_pair(backend.url)
         old = self.connect(controller.address())
         old.exchange(b"x")
-        cutter.refuse()
-        cutter.cut()
-        controller.wait_log(lambda r: r.message.startswith("lost"), "the loss")
+        self.lose_link(cutter, controller)
         client = self.connect(controller.address())
         client.send(b"early")
         cutter.refuse(False)
@@ -342,9 +344,7 @@ class Given(ResumeCase):
         cutter, controller, _ = self.cut_pair(backend.url)
         client = self.connect(controller.address())
         client.exchange(b"x")
-        cutter.refuse()
-        cutter.cut()
-        controller.wait_log(lambda r: r.message.startswith("lost"), "the loss")
+        self.lose_link(cutter, controller)
         controller.terminate()
         controller.wait_log(lambda r: "drains" in r.message, "the drain")
         cutter.refuse(False)

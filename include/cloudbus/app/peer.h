@@ -83,7 +83,6 @@ class Peer final : private LinkOwner {
   void end(std::string reason, StreamCode code = StreamCode::LinkLost);
   void receive(Bytes input);
   void expire(Time now);
-  Time next_expiry() const;
   void arm();
 
   Worker& worker_;
@@ -98,7 +97,7 @@ class Peer final : private LinkOwner {
   bool was_ready_ = false;
   bool was_quiet_ = false, was_congested_ = false;  // the role knows of it
   bool gone_ = false, given_up_ = false, handed_over_ = false;
-  Time lost_at_{};
+  Time lost_at_{}, expires_at_{};  // while it is detached: since when, and when expire() has something to do
   std::uint64_t replayed_ = 0;
   std::string reason_;
   std::size_t lost_streams_ = 0;

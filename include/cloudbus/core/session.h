@@ -174,7 +174,8 @@ class Session {
   // session. Where bytes are missing, or too many are there, the session is closed.
   void attach(std::uint64_t position, Bytes opening, Time now);
 
-  // The owners of all streams, for the end of the session.
+  // Of all streams.
+  std::vector<OwnerId> owners() const;
   template <typename Visit>
   void for_each_stream(Visit visit) const {
     for (const auto& [id, stream] : streams_) visit(id, stream.owner);

@@ -63,6 +63,10 @@ struct Slice {
   std::size_t offset = 0, size = 0;
 
   std::byte* data() const { return slab->data() + offset; }
+  void remove_front(std::size_t bytes) {
+    offset += bytes;
+    size -= bytes;
+  }
 };
 
 // Keeps a few slabs of kCapacity warm for whoever writes next. Outlives all of its slabs.
