@@ -73,8 +73,7 @@ void Backends::add_candidates(ServerIndex server, bool is_in, std::vector<Candid
   auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
   TargetChoice last_resort;  // which takes no turn of the others
   TargetChoice& choice = is_in ? choices_[server] : last_resort;
-  for (std::size_t place : choice.order(record_of, targets.records, draw))
-    result.push_back({server, addresses[place]});
+  for (std::size_t place : choice.order(record_of, targets.records, draw)) result.push_back({server, addresses[place]});
 }
 
 std::vector<Address> Backends::addresses_to_check() noexcept {
@@ -108,7 +107,7 @@ void Backends::on_failed(const Address& address, int error) {
   const char* words = is_single() ? "the server failed several times in a row"
                                   : "the server is passed over: it failed several times in a row";
   log_line(LogLevel::Warning, config_.name, words,
-           {{"server", name}, {"error", std::strerror(error)}, {"retry", retry}});
+           {{"server", name}, {"error", std::string(std::strerror(error))}, {"retry", retry}});
 }
 
 }  // namespace cloudbus

@@ -168,7 +168,7 @@ void ClientRelay::run(const Fanout::Command& command) {
         log_line(LogLevel::Warning, service_.name, "the server lags behind the others and is left out",
                  {{"server", server_of(command.leg)},
                   {"behind", legs_->fanout.front() - leg.sent},
-                  {"id", to_string(conversation_)}});
+                  {"id", conversation_}});
       if (session) session->reset(stream, command.code);
       legs_->streams[command.leg].id = 0;
       return leave_server(command.leg);
@@ -373,7 +373,7 @@ void ClientRelay::on_first_bytes(Bytes bytes) const {
   if (bytes.size() < kMagic.size() || std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) return;
   log_line(LogLevel::Warning, service_.name,
            "this client speaks the protocol of links; is it a controller that was pointed at a controller?",
-           {{"client", client_}, {"id", to_string(conversation_)}});
+           {{"client", client_}, {"id", conversation_}});
 }
 
 std::string_view ClientRelay::mode_word() const { return name_of(service_.mode); }

@@ -120,7 +120,7 @@ void Daemon::log_pause(int error) {
   if (last_pause_logged_ != Time{} && now - last_pause_logged_ < kLogPauseEvery) return;
   last_pause_logged_ = now;
   log_line(LogLevel::Warning, subject(*config_), "cannot accept for the moment; new connections wait",
-           {{"error", std::strerror(error)}});
+           {{"error", std::string(std::strerror(error))}});
 }
 
 // --- Running -----------------------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
-#include <cmath>
 #include <cstdlib>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -93,36 +94,70 @@ std::size_t utf8_length(std::string_view text) {
   return bad ? 0 : length;
 }
 
-double milliseconds(Duration time) { return std::round(static_cast<double>(time.count()) / 100) / 10; }
+std::int64_t tenths_of_ms(Duration time) { return (time.count() + 50) / 100; }
+
+// A line for each conversation is most of what a short conversation costs outside of the kernel: nothing is allocated.
+using Line = fmt::memory_buffer;
+
+void append(Line& line, std::string_view text) { line.append(text.data(), text.data() + text.size()); }
+void append(Line& line, const fmt::format_int& number) { line.append(number.data(), number.data() + number.size()); }
+
+// The characters that stand as they are: ASCII that is seen, and does not end a value.
+constexpr std::array<bool, 256> kPlain = [] {
+  std::array<bool, 256> plain{};
+  for (int character = '!'; character <= '~'; character++)
+    plain[static_cast<std::size_t>(character)] = character != '"' && character != '\\' && character != '=';
+  return plain;
+}();
+
+void append_value(Line& line, std::string_view value) {
+  auto is_plain = [](char character) { return kPlain[static_cast<unsigned char>(character)]; };
+  bool plain = !value.empty() && std::all_of(value.begin(), value.end(), is_plain);
+  plain ? append(line, value) : append(line, escape_value(value));
+}
 
 struct AsText {
-  std::string operator()(const std::string& text) const { return escape_value(text); }
-  std::string operator()(std::uint64_t number) const { return std::to_string(number); }
-  std::string operator()(Duration time) const { return fmt::format("{:.1f}ms", milliseconds(time)); }
+  Line& line;
+  void operator()(std::string_view text) const { append_value(line, text); }
+  void operator()(std::uint64_t number) const { append(line, fmt::format_int(number)); }
+  void operator()(Duration time) const {
+    std::int64_t tenths = tenths_of_ms(time);
+    append(line, fmt::format_int(tenths / 10));
+    char rest[] = {'.', static_cast<char>('0' + tenths % 10), 'm', 's'};
+    append(line, {rest, sizeof rest});
+  }
+  void operator()(const Uuid& uuid) const { append(line, to_string(uuid)); }
 };
 
 struct AsJson {
-  nlohmann::ordered_json operator()(const std::string& text) const { return text; }
+  nlohmann::ordered_json operator()(std::string_view text) const { return text; }
   nlohmann::ordered_json operator()(std::uint64_t number) const { return number; }
-  nlohmann::ordered_json operator()(Duration time) const { return milliseconds(time); }
+  nlohmann::ordered_json operator()(Duration time) const { return static_cast<double>(tenths_of_ms(time)) / 10; }
+  nlohmann::ordered_json operator()(const Uuid& uuid) const { return to_string(uuid); }
 };
 
-std::string text_line(std::string_view subject, std::string_view message, std::span<const Field> fields) {
-  std::string line = escape_value(subject);
-  if (!message.empty()) line.append(" ").append(message);
-  for (const Field& field : fields)
-    line.append(" ").append(field.key).append("=").append(std::visit(AsText{}, field.value));
-  return line;
+void append_text(Line& line, std::string_view subject, std::string_view message, std::span<const Field> fields) {
+  append_value(line, subject);
+  if (!message.empty()) {
+    append(line, " ");
+    append(line, message);
+  }
+  for (const Field& field : fields) {
+    append(line, " ");
+    append(line, field.key);
+    append(line, "=");
+    std::visit(AsText{line}, field.value);
+  }
 }
 
 // The inside of an object, to which the pattern adds the time and the level.
-std::string json_line(std::string_view subject, std::string_view message, std::span<const Field> fields) {
+void append_json(Line& line, std::string_view subject, std::string_view message, std::span<const Field> fields) {
   nlohmann::ordered_json object;
   object["subject"] = subject;
   object["message"] = message;
   for (const Field& field : fields) object[std::string(field.key)] = std::visit(AsJson{}, field.value);
   std::string text = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return text.substr(1, text.size() - 2);
+  append(line, std::string_view(text).substr(1, text.size() - 2));
 }
 
 }  // namespace
@@ -163,8 +198,10 @@ bool log_enabled(LogLevel level) { return the_log().logger.should_log(spdlog_lev
 void log_line(LogLevel level, std::string_view subject, std::string_view message, std::span<const Field> fields) {
   if (!log_enabled(level)) return;
   Log& log = the_log();
-  auto line = log.format == LogFormat::Json ? json_line(subject, message, fields) : text_line(subject, message, fields);
-  log.logger.log(spdlog_level(level), spdlog::string_view_t(line));
+  Line line;
+  log.format == LogFormat::Json ? append_json(line, subject, message, fields)
+                                : append_text(line, subject, message, fields);
+  log.logger.log(spdlog_level(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
 void log_flush() {

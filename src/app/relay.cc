@@ -13,6 +13,7 @@ namespace {
 constexpr std::uint32_t kSmallRead = 16 * 1024;
 constexpr std::uint32_t kLargeRead = Output::kMaxFill;
 constexpr int kMostParts = 64;
+constexpr std::size_t kMostFields = 12;  // of a conversation's line
 constexpr Duration kResetPoll =
     std::chrono::milliseconds(5);  // first look whether what is before a reset was delivered
 constexpr Duration kResetPatience = std::chrono::seconds(30);  // for a peer that takes nothing before a reset
@@ -338,23 +339,25 @@ std::string_view Relay::fin_words() const {
 void Relay::log_step(std::string_view what) const {
   if (!log_enabled(LogLevel::Debug)) return;
   log_line(LogLevel::Debug, service_.name, what,
-           {{"client", client_}, {"link", peer_}, {"stream", stream_}, {"id", to_string(conversation_)}});
+           {{"client", client_}, {"link", peer_}, {"stream", stream_}, {"id", conversation_}});
 }
 
 void Relay::log_conversation(std::string_view end) const {
   if (!log_enabled(LogLevel::Info)) return;
   bool reads_client = near_ == Side::Client;
-  std::vector<Field> fields = {{"client", client_},
-                               {"server", server_text()},
-                               {"id", to_string(conversation_)},
-                               {"mode", std::string(mode_word())}};
+  std::vector<Field> fields;
+  fields.reserve(kMostFields);
+  fields.push_back({"client", std::string_view(client_)});
+  fields.push_back({"server", server_text()});
+  fields.push_back({"id", conversation_});
+  fields.push_back({"mode", mode_word()});
   add_fields(fields);
-  fields.push_back({"open", "-"});
+  fields.push_back({"open", std::string_view("-")});
   if (opened_ != Time{}) fields.back().value = opened_ - started_;
   fields.push_back({"total", worker_.now() - started_});
   fields.push_back({"up", reads_client ? read_ : written_});
   fields.push_back({"down", reads_client ? written_ : read_});
-  fields.push_back({"end", std::string(end)});
+  fields.push_back({"end", end});
   log_line(LogLevel::Info, service_.name, "", fields);
 }
 

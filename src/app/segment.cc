@@ -66,7 +66,7 @@ void Segment::on_opened(Peer& peer, const Event& event) {
               {"service", event.request->service},
               {"controller", peer.name()},
               {"client", event.request->client},
-              {"id", to_string(event.request->conversation)}});
+              {"id", event.request->conversation}});
     peer.session().reset(event.stream, StreamCode::UnknownService);
     return peer.session().release();
   }

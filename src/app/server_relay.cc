@@ -166,7 +166,7 @@ ServerRelay::Dialled ServerRelay::dial_failed(int error) {
 
 void ServerRelay::log_failure(const std::string& server, int error) const {
   log_line(LogLevel::Warning, service_.name, "cannot connect to the server",
-           {{"server", server}, {"error", std::strerror(error)}, {"id", to_string(conversation_)}});
+           {{"server", server}, {"error", std::string(std::strerror(error))}, {"id", conversation_}});
 }
 
 // --- The end, and time -------------------------------------------------------------------------------------------

@@ -14,13 +14,13 @@ Uuid make_uuid_v7(std::uint64_t unix_ms, const std::array<std::uint64_t, 2>& ran
 
 std::string to_string(const Uuid& uuid) {
   constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(36);
+  std::string text(36, '-');
+  char* out = text.data();
   for (std::size_t i = 0; i < uuid.size(); i++) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    if (i == 4 || i == 6 || i == 8 || i == 10) out++;
     auto value = std::to_integer<unsigned>(uuid[i]);
-    text += kDigits[value >> 4];
-    text += kDigits[value & 15];
+    *out++ = kDigits[value >> 4];
+    *out++ = kDigits[value & 15];
   }
   return text;
 }

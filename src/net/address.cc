@@ -142,6 +142,18 @@ EndpointResult parse_unix(std::string_view text) {
   return {Endpoint{kind, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&un), size), {}, 0}, {}};
 }
 
+// It is wanted for each conversation, and inet_ntop is slow.
+std::string ipv4_text(std::uint32_t host, int port) {
+  char text[sizeof "255.255.255.255:65535"];
+  char* out = text;
+  char* end = text + sizeof text;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    out = std::to_chars(out, end, host >> shift & 255).ptr;
+    *out++ = shift > 0 ? '.' : ':';
+  }
+  return {text, std::to_chars(out, end, port).ptr};
+}
+
 }  // namespace
 
 Address::Address() : un_{}, size_(0) { any_.sa_family = AF_UNSPEC; }
@@ -155,6 +167,11 @@ Address Address::from_sockaddr(const sockaddr* address, socklen_t size) {
 }
 
 bool Address::is_abstract() const { return is_unix() && size_ > kUnixHeader && un_.sun_path[0] == '\0'; }
+
+bool Address::is_loopback() const {
+  if (family() == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&in6_.sin6_addr);
+  return family() == AF_INET && ntohl(in_.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
 
 int Address::port() const {
   if (family() == AF_INET) return ntohs(in_.sin_port);
@@ -179,7 +196,7 @@ std::string Address::path() const { return is_abstract() ? std::string() : std::
 std::string Address::to_string() const {
   char text[INET6_ADDRSTRLEN] = "";
   switch (family()) {
-    case AF_INET: inet_ntop(AF_INET, &in_.sin_addr, text, sizeof text); return text + (":" + std::to_string(port()));
+    case AF_INET: return ipv4_text(ntohl(in_.sin_addr.s_addr), port());
     case AF_INET6:
       inet_ntop(AF_INET6, &in6_.sin6_addr, text, sizeof text);
       return "[" + std::string(text) + "]:" + std::to_string(port());

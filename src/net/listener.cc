@@ -2,7 +2,6 @@
 #include "cloudbus/net/listener.h"
 
 #include <fmt/format.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "cloudbus/net/socket_error.h"
+#include "cloudbus/net/socket_options.h"
 
 namespace cloudbus {
 namespace {
@@ -59,13 +59,10 @@ std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint&
     if (auto error = clear_path(address)) return *error;
   int fd = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return with_error("cannot make a socket");
-  int on = 1;
+  prepare_socket(fd, address);
   if (!address.is_unix()) {
+    int on = 1;
     ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    // Accepted sockets inherit these: no small answer waits for an acknowledgement, and no vanished host is kept for
-    // ever.
-    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     if (address.family() == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   }
   int bound = has_file ? bind_with_mode(fd, address, mode) : ::bind(fd, address.data(), address.size());

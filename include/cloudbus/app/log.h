@@ -14,13 +14,14 @@
 
 #include "cloudbus/app/config.h"
 #include "cloudbus/core/time.h"
+#include "cloudbus/core/uuid.h"
 
 namespace cloudbus {
 
 // A duration is shown as milliseconds: "1.2ms" in text, the number in JSON.
 struct Field {
   std::string_view key;
-  std::variant<std::string, std::uint64_t, Duration> value;
+  std::variant<std::string, std::string_view, std::uint64_t, Duration, Uuid> value;
 };
 
 void log_start(LogLevel level, LogFormat format);

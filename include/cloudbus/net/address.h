@@ -25,6 +25,7 @@ class Address {
   int family() const { return any_.sa_family; }
   bool is_unix() const { return family() == AF_UNIX; }
   bool is_abstract() const;
+  bool is_loopback() const;           // 127.0.0.0/8 or ::1
   int port() const;                   // 0 for Unix sockets
   Address with_port(int port) const;  // of an IPv4 or IPv6 address
   std::string path() const;           // of a Unix path socket; empty for all others
