@@ -81,8 +81,9 @@ void Peer::resize_reads(bool full) {
 
 void Peer::dispatch(const Event& event) {
   if (event.kind == EventKind::Data) return worker_.add_to_run(event.owner, event.data, event.ends_frame);
-  worker_.flush_run();
   Relay* relay = worker_.find_relay(event.owner);
+  if (relay && event.kind == EventKind::Finished) relay->expect_finish();
+  worker_.flush_run();
   LegId leg = leg_of(event.owner);
   switch (event.kind) {
     case EventKind::Ready: was_ready_ = true; return worker_.role().on_peer_ready(*this);

@@ -187,8 +187,14 @@ void Relay::deliver(iovec* parts, int count, std::size_t size) {
   keep(parts, count, 0);
 }
 
+// Where several streams may still have something to say, the end of one is not the client's.
+void Relay::expect_finish() {
+  bool has_one_stream = stream_ != 0;
+  fin_follows_ = has_one_stream && stage_ == Stage::Open && !has_end_code_;
+}
+
 void Relay::write_now(iovec* parts, int count, std::size_t size) {
-  IoResult result = connection_.write(parts, count);
+  IoResult result = connection_.write(parts, count, fin_follows_);
   if (result.status == Io::Broken || result.status == Io::NotReading) {
     if (stage_ == Stage::Dialing) return keep(parts, count, 0), on_write_failed(result.status);  // for another server
     on_write_failed(result.status);
@@ -263,6 +269,7 @@ void Relay::on_write_failed(Io status) {
 void Relay::end_delivery() {
   if (stage_ == Stage::Closed) return;
   fin_received_ = true;
+  fin_follows_ = false;
   if (!std::exchange(had_fin_, true)) first_fin_ = far_side();
   last_activity_ = worker_.now();
   finish_if_drained();

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "cloudbus/net/send_parts.h"
 #include "cloudbus/net/socket_error.h"
 
 namespace cloudbus {
@@ -31,11 +32,8 @@ IoResult Connection::read(iovec* parts, int count) {
   return {would_block(errno) ? Io::Again : Io::Broken};
 }
 
-IoResult Connection::write(iovec* parts, int count) {
-  msghdr message{};
-  message.msg_iov = parts;
-  message.msg_iovlen = static_cast<std::size_t>(count);
-  ssize_t put = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
+IoResult Connection::write(iovec* parts, int count, bool more) {
+  ssize_t put = send_parts(fd_, parts, count, more ? MSG_MORE : 0);
   if (put >= 0) return {Io::Done, static_cast<std::size_t>(put)};
   if (would_block(errno)) return {Io::Again};
   if (is_unix_ && errno == EPIPE) return {Io::NotReading};

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "cloudbus/net/send_parts.h"
 #include "cloudbus/net/socket_error.h"
 
 namespace cloudbus {
@@ -73,12 +74,10 @@ void Link::block() {
 void Link::write(Output& output) {
   while (!output.empty() && !blocked_ && status_ != Status::Broken) {
     iovec parts[kMostParts];
-    msghdr message{};
-    message.msg_iov = parts;
-    message.msg_iovlen = static_cast<std::size_t>(output.gather(parts, kMostParts));
+    int count = output.gather(parts, kMostParts);
     std::size_t offered = 0;
-    for (std::size_t i = 0; i < message.msg_iovlen; i++) offered += parts[i].iov_len;
-    ssize_t put = ::sendmsg(fd_, &message, MSG_NOSIGNAL);
+    for (int i = 0; i < count; i++) offered += parts[i].iov_len;
+    ssize_t put = send_parts(fd_, parts, count);
     if (put >= 0) output.consume(static_cast<std::size_t>(put));
     if (put >= 0 && static_cast<std::size_t>(put) == offered) continue;
     if (put < 0 && !would_block(errno)) return fail(errno);

@@ -41,6 +41,8 @@ class Relay : private ConnectionOwner {
   // Of the bytes, the last `part` belong to a frame that has not all arrived.
   virtual void on_data(LegId leg, iovec* parts, int count, std::size_t size, std::size_t part);
   virtual void on_finished(LegId leg);
+  // on_finished() follows whatever on_data() brings now.
+  void expect_finish();
   virtual void on_stopped(LegId leg, StreamCode code);
   // The stream is gone; what came before is delivered, then the socket is reset.
   virtual void on_reset(LegId leg, StreamCode code);
@@ -154,6 +156,7 @@ class Relay : private ConnectionOwner {
   bool ending_ = false;        // the socket's end stands behind what can be read
   bool emptied_ = false;       // by a short read; look_behind() has not looked since
   bool is_listed_ = false;     // for look_behind()
+  bool fin_follows_ = false;   // the next write is the last one, and FIN goes with it
   bool fin_received_ = false;  // the peer's direction is complete
   bool write_done_ = false;    // everything was written, and so was FIN
   bool broken_ = false;        // the socket broke; what it still holds is read, then the stream is reset
