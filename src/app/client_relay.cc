@@ -50,7 +50,7 @@ ClientRelay::~ClientRelay() = default;
 
 void ClientRelay::open_on(Peer& peer) {
   peer_ = peer.id();
-  stream_ = peer.session().open({conversation_, 0, service_.service, client_.substr(0, 255)}, id_);
+  stream_ = peer.session().open({conversation_, service_.priority, service_.service, client_.substr(0, 255)}, id_);
   stage_ = Stage::Opening;
   log_step("opens a stream");
   peer.session().want(stream_);
@@ -71,7 +71,7 @@ void ClientRelay::open_leg_on(LegId leg, Peer& peer, std::string address) {
   Legs::Stream& stream = legs_->streams[leg];
   stream.peer = peer.id();
   stream.address = std::move(address);
-  stream.id = peer.session().open({conversation_, 0, service_.service, client_.substr(0, 255)}, leg_owner(id_, leg));
+  stream.id = peer.session().open({conversation_, service_.priority, service_.service, client_.substr(0, 255)}, leg_owner(id_, leg));
   worker_.touch(peer);
   log_step("opens a leg");
   legs_->fanout.on_opened(leg);

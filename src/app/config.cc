@@ -243,6 +243,7 @@ void add_service(std::string& text, const ServiceConfig& service, Role role) {
   for (const ServerConfig& server : service.servers) add_line(text, "server", server.endpoint.to_string());
   if (service.service != service.name) add_line(text, "service", service.service);
   if (role == Role::Controller) add_line(text, "links", service.links == 0 ? "auto" : std::to_string(service.links));
+  if (role == Role::Controller) add_line(text, "priority", std::to_string(service.priority));
   add_line(text, "refresh", word_of(service.refresh));
   add_line(text, "health", format_health(service.health));
   add_line(text, "mode", word_of(service.mode));

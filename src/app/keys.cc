@@ -271,6 +271,10 @@ const Service kServiceKeys[] = {
      [](Role, ServiceDraft& draft, const IniEntry& entry) { return set_health(draft.service.health, entry); }},
     {"links", Role::Controller, Times::Once,
      [](Role, ServiceDraft& draft, const IniEntry& entry) { return set_links(draft.service.links, entry); }},
+    {"priority", Role::Controller, Times::Once,
+     [](Role, ServiceDraft& draft, const IniEntry& entry) {
+       return store(draft.service.priority, parse_number(entry.value, -128, 127));
+     }},
     {"socket_mode",
      {},
      Times::Once,
@@ -331,6 +335,7 @@ std::string misplaced(Place place, std::string_view word) {
     return std::string(word) + " is a controller's key: a segment sends each client to one of its servers";
   }
   if (word == "links") return "links is a controller's key: segments open none";
+  if (word == "priority") return "priority is a controller's key: it goes with each stream, and counts both ways";
   return has(daemon_keys(), word) ? std::string(word) + " belongs in the section [Cloudbus]" : std::string();
 }
 

@@ -139,13 +139,11 @@ std::string format_size(std::uint64_t bytes) {
 }
 
 Parsed<int> parse_number(std::string_view text, int least, int most) {
-  auto quantity = parse_quantity(text);
-  bool number = quantity && quantity->unit.empty();
-  if (number && quantity->number >= static_cast<std::uint64_t>(least) &&
-      quantity->number <= static_cast<std::uint64_t>(most)) {
-    return {static_cast<int>(quantity->number), {}};
-  }
-  return failed<int>(quoted(text) + (number ? " is out of range" : " is not a number") + "; allowed is " +
+  int number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  bool is_number = end == text.data() + text.size() && error != std::errc::invalid_argument;
+  if (is_number && error == std::errc() && number >= least && number <= most) return {number, {}};
+  return failed<int>(quoted(text) + (is_number ? " is out of range" : " is not a number") + "; allowed is " +
                      std::to_string(least) + " to " + std::to_string(most));
 }
 

@@ -82,7 +82,7 @@ StreamId Session::open(const OpenRequest& request, OwnerId owner) {
   StreamId id = ++last_stream_;
   streams_opened_++;
   idle_frames_.add(16);
-  streams_.try_emplace(id, owner, own_.initial_window, peer_.initial_window);
+  streams_.try_emplace(id, owner, request.priority, own_.initial_window, peer_.initial_window);
   auto payload = encode(request);
   std::memcpy(append(FrameType::Open, id, payload.size()), payload.data(), payload.size());
   return id;
@@ -102,7 +102,7 @@ void Session::accept(StreamId stream) {
 void Session::schedule(StreamId id, Stream& stream) {
   if (stream.queued || !stream.wants || stream.credit() == 0) return;
   stream.queued = true;
-  scheduler_.start(id);
+  scheduler_.start(id, stream.priority);
 }
 
 void Session::want(StreamId stream) {
@@ -135,7 +135,7 @@ void Session::fill_done(StreamId stream, std::size_t bytes, bool more) {
   found->wants = more;
   if (!more || found->queued || found->credit() == 0) return;
   found->queued = true;
-  scheduler_.go_on(stream);
+  scheduler_.go_on(stream, found->priority);
 }
 
 void Session::share(const Turn& turn, const Slice& bytes) {

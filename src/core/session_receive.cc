@@ -209,7 +209,7 @@ std::optional<Event> Session::on_open(Bytes payload) {
   last_stream_ = header_.stream;
   streams_opened_++;
   idle_frames_.add(16);
-  streams_.try_emplace(header_.stream, OwnerId{0}, own_.initial_window, peer_.initial_window);
+  streams_.try_emplace(header_.stream, OwnerId{0}, request_.priority, own_.initial_window, peer_.initial_window);
   StreamCode code;
   if (refuses_streams(code)) {
     reset(header_.stream, code);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "cloudbus/core/output.h"
 
 namespace cloudbus {
@@ -64,6 +66,43 @@ TEST(Scheduler, QuietOnesKeepTheirOrder) {
   Scheduler scheduler;
   for (StreamId stream : {5, 4, 6}) scheduler.start(stream);
   for (StreamId expected : {5, 4, 6}) EXPECT_EQ(scheduler.next()->stream, expected);
+}
+
+TEST(Scheduler, TheFirstPriorityHasTheTurnsButForSome) {
+  Scheduler scheduler;
+  scheduler.go_on(1, -128);
+  scheduler.go_on(2, 0);
+  scheduler.go_on(3, 127);
+  std::map<StreamId, int> turns;
+  constexpr int kRounds = 100, kRound = Scheduler::kUrgentTurns + 1;
+  for (int i = 0; i < kRounds * kRound; i++) {
+    StreamId stream = scheduler.next()->stream;
+    turns[stream]++;
+    scheduler.go_on(stream, stream == 1 ? -128 : stream == 2 ? 0 : 127);
+  }
+  EXPECT_EQ(turns[1], kRounds * Scheduler::kUrgentTurns);
+  EXPECT_EQ(turns[2], kRounds / 2);
+  EXPECT_EQ(turns[3], kRounds / 2);
+}
+
+TEST(Scheduler, AQuietOneOfALaterPriorityWaitsForTheBusyOfAnEarlierOne) {
+  Scheduler scheduler;
+  scheduler.start(1, 5);
+  scheduler.go_on(2, 4);
+  EXPECT_EQ(scheduler.next()->stream, 2u);
+  EXPECT_EQ(scheduler.next()->stream, 1u);
+  EXPECT_TRUE(scheduler.empty());
+}
+
+TEST(Scheduler, NoTurnIsGivenAwayWhileNobodyElseWaits) {
+  Scheduler scheduler;
+  for (int i = 0; i < 5 * Scheduler::kUrgentTurns; i++) {
+    scheduler.go_on(1, 3);
+    EXPECT_EQ(scheduler.next()->bytes, Output::kMaxFill);
+  }
+  scheduler.go_on(1, 3);
+  scheduler.go_on(2, 4);
+  EXPECT_EQ(scheduler.next()->stream, 1u);
 }
 
 }  // namespace

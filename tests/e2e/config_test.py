@@ -155,8 +155,7 @@ a line without an equals sign
             self.assertIn("controller", found[4])
 
     def test_keys_of_later_versions_are_not_accepted(self):
-        for key in ("max_clients=1", "priority=0",
-                    "bandwidth=1M", "tls=on", "proxy_protocol=send"):
+        for key in ("max_clients=1", "bandwidth=1M", "tls=on", "proxy_protocol=send"):
             with self.subTest(key):
                 self.assertEqual(list(self.errors("controller", GOOD["controller"] + key + "\n")), [4])
 

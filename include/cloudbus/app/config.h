@@ -61,6 +61,7 @@ struct ServiceConfig {
   Duration half_close_timeout = std::chrono::minutes(5);
   Duration resume = std::chrono::seconds(30);  // how long a stream waits for another link
   int links = 1;                               // to each address; 0 is auto
+  std::int8_t priority = 0;                    // of its streams on a link: -128 is first
   HealthConfig health;
   Refresh refresh = Refresh::Lazy;
   Mode mode = Mode::OneToOne;
