@@ -11,8 +11,7 @@
 namespace cloudbus {
 namespace {
 
-constexpr std::size_t kMostUnwritten = 1024 * 1024;  // doc/protocol.md, section 8
-constexpr std::size_t kSmallRead = 8 * 1024;         // holds about a hundred streams that are opened and reset
+constexpr std::size_t kSmallRead = 8 * 1024;  // holds about a hundred streams that are opened and reset
 constexpr Duration kQuiet = std::chrono::milliseconds(250);
 constexpr Duration kCongested = std::chrono::milliseconds(10);  // at least
 constexpr int kManyOpens = 64;                                  // doc/protocol.md, section 7
@@ -116,7 +115,7 @@ bool Peer::flush() {
     arm();
     return false;
   }
-  while (!session_.is_closed() && !link_->is_blocked() && session_.output().size() < kMostUnwritten) {
+  while (!session_.is_closed() && !link_->is_blocked() && session_.output().size() < link_->most_unwritten()) {
     auto turn = session_.next_turn();
     if (!turn) break;
     if (Relay* relay = worker_.find_relay(turn->owner))

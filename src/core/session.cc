@@ -102,7 +102,7 @@ void Session::accept(StreamId stream) {
 void Session::schedule(StreamId id, Stream& stream) {
   if (stream.queued || !stream.wants || stream.credit() == 0) return;
   stream.queued = true;
-  scheduler_.start(id, stream.priority);
+  scheduler_.start(id, stream.share);
 }
 
 void Session::want(StreamId stream) {
@@ -131,11 +131,12 @@ void Session::fill_done(StreamId stream, std::size_t bytes, bool more) {
   if (bytes > 0) {
     position_sent_ += output_.commit(stream, bytes);
     found->sent += bytes;
+    found->share.position += bytes;
   }
   found->wants = more;
   if (!more || found->queued || found->credit() == 0) return;
   found->queued = true;
-  scheduler_.go_on(stream, found->priority);
+  scheduler_.go_on(stream, found->share);
 }
 
 void Session::share(const Turn& turn, const Slice& bytes) {
@@ -143,6 +144,7 @@ void Session::share(const Turn& turn, const Slice& bytes) {
   if (!found) return;
   position_sent_ += output_.share(turn.stream, bytes);
   found->sent += bytes.size;
+  found->share.position += bytes.size;
 }
 
 void Session::finish(StreamId stream) {

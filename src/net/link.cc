@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -16,17 +17,20 @@ namespace cloudbus {
 namespace {
 
 constexpr int kMostParts = 64;
-constexpr int kUserTimeoutMs = 10'000;       // doc/protocol.md, section 6
-constexpr int kUnsentInKernel = 256 * 1024;  // doc/protocol.md, section 8; bytes
+constexpr int kUserTimeoutMs = 10'000;  // doc/protocol.md, section 6
+// Bytes unsent in the kernel: doc/protocol.md, section 8.
+constexpr std::size_t kMostUnsent = 256 * 1024;
+constexpr std::size_t unsent_for(std::size_t most_unwritten) { return std::min(most_unwritten / 2, kMostUnsent); }
 
 }  // namespace
 
-Link::Link(Loop& loop, int fd, LinkOwner& owner) : loop_(loop), owner_(owner), fd_(fd) {
+Link::Link(Loop& loop, int fd, LinkOwner& owner)
+    : loop_(loop), owner_(owner), fd_(fd), unsent_(unsent_for(Standing::kMost)) {
   // These fail on a Unix socket, which needs none of them.
   int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUserTimeoutMs, sizeof kUserTimeoutMs);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentInKernel, sizeof kUnsentInKernel);
+  limit_unsent();
   readable_.start(loop.base(), fd, EV_READ | EV_PERSIST, on_readable, &owner_);
 }
 
@@ -64,6 +68,11 @@ Bytes Link::read(MutableBytes buffer) {
   return {};
 }
 
+void Link::limit_unsent() {
+  int bytes = static_cast<int>(unsent_);
+  ::setsockopt(fd_, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+}
+
 void Link::block() {
   if (blocked_) return;
   blocked_ = true;
@@ -78,11 +87,22 @@ void Link::write(Output& output) {
     std::size_t offered = 0;
     for (int i = 0; i < count; i++) offered += parts[i].iov_len;
     ssize_t put = send_parts(fd_, parts, count);
-    if (put >= 0) output.consume(static_cast<std::size_t>(put));
-    if (put >= 0 && static_cast<std::size_t>(put) == offered) continue;
     if (put < 0 && !would_block(errno)) return fail(errno);
-    block();
+    std::size_t taken = put < 0 ? 0 : static_cast<std::size_t>(put);
+    output.consume(taken);
+    standing_.on_taken(taken);
+    if (taken < offered) on_full();
   }
+  if (!blocked_) standing_.on_emptied();
+}
+
+void Link::on_full() {
+  block();
+  standing_.on_full(blocked_since_);
+  std::size_t unsent = unsent_for(standing_.most());
+  if (unsent >= unsent_ / 2 && unsent <= unsent_ + unsent_ / 2) return;
+  unsent_ = unsent;
+  limit_unsent();
 }
 
 int Link::release() {

@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A relay between a controller and a segment that cuts links on demand."""
+"""A relay between a controller and a segment that cuts links on demand, and may be slow."""
 
 import select
 import socket
 import threading
+import time
 
 import pair
 
 
 class Cutter:
-    """Passes on what comes; cut() resets all links, at any byte. At `url` for the controller, to `target`."""
+    """Passes on what comes; cut() resets all links, at any byte. At `url` for the controller, to `target`.
 
-    def __init__(self, target=None, kind="tcp4", folder=None, url=None):
+    With `rate` a link carries so many bytes a second, both ways together, and little waits in it."""
+
+    PIECE = 65536        # bytes that are passed on at once
+    SLOW_PIECE = 8192    # on a link that has a rate
+
+    def __init__(self, target=None, kind="tcp4", folder=None, url=None, rate=None):
         family, address = pair.socket_address(url or pair.bind_text(kind, folder, "cutter"))
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.bind(address if url or kind != "tcp4" else (pair.HOME, 0))
+        self.rate = rate
+        if rate:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.SLOW_PIECE)
         self.socket.listen(64)
         self.url = pair.url_of(self.socket)
         self.target = target
@@ -43,6 +52,8 @@ class Cutter:
                 self._reset(near)
                 continue
             far.settimeout(None)
+            if self.rate:
+                far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.SLOW_PIECE)
             if near.family != socket.AF_UNIX:
                 near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link = (near, far)
@@ -63,12 +74,17 @@ class Cutter:
     def _pass(self, link, number):
         near, far = link
         others = {near: far, far: near}
+        piece = self.SLOW_PIECE if self.rate else self.PIECE
+        free_at = time.monotonic()
         try:
             while True:
                 for sock in select.select(list(link), [], [])[0]:
-                    data = sock.recv(65536)
+                    data = sock.recv(piece)
                     if not data:
                         return
+                    if self.rate:
+                        free_at = max(free_at, time.monotonic()) + len(data) / self.rate
+                        time.sleep(max(0, free_at - time.monotonic()))
                     if sock is near and self.recorded is not None:
                         self.recorded[number] += data
                     if self.budget is not None and len(data) >= self.budget:

@@ -3,8 +3,8 @@
 
 // Whose turn it is to write: doc/protocol.md, section 8.
 //
-// Turns are deficit round robin where every frame is cut to the bytes that are left, so that no deficit remains to be
-// carried. A stream that was quiet goes before those of its priority that write all the time, once, with a small turn.
+// Streams of one priority share alike, by bytes: the one that has sent least has the turn (start-time fair queueing:
+// Goyal, Vin and Cheng, 1996). One that has sent less than the others lately goes before them, with a small turn.
 
 #include <cstddef>
 #include <cstdint>
@@ -24,8 +24,11 @@ class Scheduler {
   static constexpr int kQuietTurns = 32;   // in a row; then a busy one has a turn, and none starves
   static constexpr int kUrgentTurns = 15;  // in a row of the first priority; then one of another one has a turn
 
-  // -128 is first, 127 last.
-  using Priority = std::int8_t;
+  // What is known of a stream, kept by the stream.
+  struct Share {
+    std::int8_t priority = 0;    // -128 is first, 127 last
+    std::uint64_t position = 0;  // bytes sent, and those that it let pass while it was quiet
+  };
 
   struct Turn {
     StreamId stream;
@@ -33,36 +36,46 @@ class Scheduler {
   };
 
   // A stream that has something to write after a pause.
-  void start(StreamId stream, Priority priority = 0) { add(class_of(priority).quiet, stream); }
-
+  void start(StreamId stream, Share& share);
   // A stream that used its turn and has more.
-  void go_on(StreamId stream, Priority priority = 0) { add(class_of(priority).busy, stream); }
+  void go_on(StreamId stream, const Share& share);
 
   bool empty() const { return waiting_ == 0; }
 
-  // The next turn. A stream stands in the queue at most once: the caller sees to that, and skips those that have gone.
+  // The next turn. A stream stands in the queue at most once: the caller sees to that, skips those that have gone, and
+  // adds what was sent to the stream's position.
   std::optional<Turn> next();
 
  private:
+  struct Waiting {
+    std::uint64_t position;
+    std::uint64_t order;  // of coming, where positions are the same
+    StreamId stream;
+
+    bool operator>(const Waiting& other) const {
+      return position != other.position ? position > other.position : order > other.order;
+    }
+  };
+
   struct Class {
-    Priority priority;
-    std::deque<StreamId> quiet{}, busy{};
+    std::int8_t priority;
+    std::deque<StreamId> quiet{};
+    std::vector<Waiting> busy{};  // a heap, the least position on top
+    std::uint64_t clock = 0;      // the position of the busy one that had the last turn
     int quiet_turns = 0;          // in a row
     std::uint64_t last_turn = 0;  // by the count of all turns
 
     bool empty() const { return quiet.empty() && busy.empty(); }
   };
 
-  Class& class_of(Priority priority);
+  Class& class_of(std::int8_t priority);
   Class* choose();
-  void add(std::deque<StreamId>& queue, StreamId stream) {
-    queue.push_back(stream);
-    waiting_++;
-  }
+  void push_busy(Class& its, StreamId stream, std::uint64_t position);
+  static StreamId pop_busy(Class& its);
 
   std::vector<Class> classes_;  // the first priority first; those that were ever used
   std::size_t waiting_ = 0;     // in all of them
-  std::uint64_t turns_ = 0;
+  std::uint64_t order_ = 0, turns_ = 0;
   int urgent_turns_ = 0;  // in a row, while others waited
 };
 

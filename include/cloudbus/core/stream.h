@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cloudbus/core/frame.h"
+#include "cloudbus/core/scheduler.h"
 #include "cloudbus/core/window.h"
 
 namespace cloudbus {
@@ -25,14 +26,14 @@ constexpr LegId leg_of(OwnerId leg_owner) { return static_cast<LegId>(leg_owner 
 enum class Direction : std::uint8_t { Open, Finished, Stopped };
 
 struct Stream {
-  Stream(OwnerId owner_id, std::int8_t first, std::uint32_t own_window, std::uint32_t peer_window)
-      : owner(owner_id), window(own_window), send_limit(peer_window), priority(first) {}
+  Stream(OwnerId owner_id, std::int8_t priority, std::uint32_t own_window, std::uint32_t peer_window)
+      : owner(owner_id), window(own_window), send_limit(peer_window), share{.priority = priority} {}
 
   OwnerId owner;
   ReceiveWindow window;
   std::uint64_t sent = 0;  // bytes of DATA
   std::uint64_t send_limit;
-  std::int8_t priority;  // -128 is first
+  Scheduler::Share share;
   Direction sending = Direction::Open;
   Direction receiving = Direction::Open;
   bool accepted = false;

@@ -7,6 +7,7 @@
 
 #include "cloudbus/core/bytes.h"
 #include "cloudbus/core/output.h"
+#include "cloudbus/core/standing.h"
 #include "cloudbus/net/loop.h"
 
 namespace cloudbus {
@@ -37,6 +38,8 @@ class Link {
   void write(Output& output);
 
   bool is_blocked() const { return blocked_; }
+  // How many bytes of output may stand before more is taken in.
+  std::size_t most_unwritten() const { return standing_.most(); }
   Time blocked_since() const { return blocked_since_; }  // while it is
   Status status() const { return status_; }
   int error() const { return error_; }  // of errno, when broken
@@ -53,12 +56,16 @@ class Link {
   static void on_writable(int fd, short what, void* owner) noexcept;
   void fail(int error);
   void block();
+  void on_full();
+  void limit_unsent();
 
   Loop& loop_;
   LinkOwner& owner_;
   int fd_;
   bool blocked_ = false;
   Time blocked_since_{};
+  Standing standing_;
+  std::size_t unsent_;  // bytes at most in the kernel
   Status status_ = Status::Open;
   int error_ = 0;
   Watch readable_, writable_;
