@@ -23,6 +23,8 @@ from cutter import Cutter
 
 CUTS = int(os.environ.get("RESUME_CUTS", "40"))
 SIZE = int(os.environ.get("RESUME_MIB", "96")) * pair.MIB
+DETACHED = int(os.environ.get("DETACHED", pair.scaled(10000, 4)))
+MOST_PARKED = 1024  # sessions without a link, for each worker of a segment: doc/protocol.md, section 7
 
 
 class ResumeCase(pair.Case):
@@ -409,20 +411,24 @@ class Attackers(ResumeCase):
             self.assertEqual(peer.wait_closed(), "frame-error")
 
     def test_many_detached_sessions_are_bounded_and_the_real_one_lives(self):
-        backend = self.backend(pair.echo)
-        cutter, controller, segment = self.cut_pair(backend.url)
+        cutter, controller, segment = self.cut_pair(self.crowd_server())
         client = self.connect(controller.address())
         client.exchange(b"x")
-        count = pair.scaled(3000, 4)
-        for _ in range(count):
-            with wire.RawPeer.dial(segment.address(), more=self.OFFER) as peer:
+        url, mark, memory = segment.address(), segment.mark(), segment.rss()
+        for _ in range(DETACHED):
+            with wire.RawPeer.dial(url, more=self.OFFER) as peer:
                 peer.send(wire.open_frame(1))
-        pair.wait_for(lambda: len(segment.find(lambda r: r.message.startswith("given up"))) >= max(0, count - 1100),
-                      "the oldest to be given up")
-        if count > 1100:
-            given_up = segment.find(lambda r: r.message.startswith("given up"))
-            self.assertIn("too many", given_up[0].line)
-        self.assertLess(segment.descriptors(), 1024 + 200)
+        count = max(0, DETACHED - MOST_PARKED)
+        segment.wait_log(lambda r: r.message == "given up", "the oldest to be given up", mark, count=count)
+        given_up = segment.find(lambda r: r.message == "given up", mark)
+        self.assertEqual([record.fields["reason"] for record in given_up],
+                         ["too many sessions wait for their links"] * count)
+        lost = segment.find(lambda r: r.subject == "link" and r.message == "lost", mark)
+        self.assertEqual([record.fields["controller"] for record in given_up],
+                         [record.fields["controller"] for record in lost[:count]])
+        self.assertLess(segment.descriptors(), MOST_PARKED + 100)
+        if not pair.SANITIZER:
+            self.assertLess(segment.rss() - memory, 64 * pair.MIB)
         self.cut_and_wait(cutter, controller)
         self.assertEqual(client.exchange(b"y"), b"y")
         self.skip_invariants = True  # they wait for half a minute
