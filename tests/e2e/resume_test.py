@@ -341,6 +341,44 @@ class Given(ResumeCase):
         with both.connect() as client:
             self.assertEqual(client.exchange(b"back"), b"back")
 
+    def test_link_that_breaks_while_its_segment_drains_ends_its_streams_at_once(self):
+        """The segment listens no more, so that its successor can: there is nowhere to resume them."""
+        backend = self.backend(pair.hold)
+        cutter, controller, segment = self.cut_pair(backend.url, segment_global="drain_timeout=60 s")
+        client = self.connect(controller.address())
+        client.send(b"x")
+        pair.wait_for(lambda: backend.accepted, "the backend's connection")
+        segment.terminate()
+        controller.wait_log(lambda r: r.message.startswith("is draining"), "the drain")
+        start = time.monotonic()
+        cutter.cut()
+        self.assertEqual(client.read_to_end().how, "reset")
+        self.assertEqual(backend.outcome().how, "reset")
+        self.assertEqual(segment.wait_exit(), 0)
+        self.assertLess(time.monotonic() - start, 5 * pair.PATIENCE)
+        lost = controller.wait_log(lambda r: r.message == "lost", "the loss")
+        self.assertEqual((lost.level, lost.fields["streams"]), ("warning", "1"))
+        for daemon in (controller, segment):
+            daemon.wait_conversation(end="link-lost")
+
+    def test_drain_of_a_segment_ends_streams_whose_link_is_lost(self):
+        """It may take new links no more; the controller hears of it from the successor, which has another boot-id."""
+        backend = self.backend(pair.hold)
+        cutter, controller, segment = self.cut_pair(backend.url, segment_global="drain_timeout=60 s")
+        client = self.connect(controller.address())
+        client.send(b"x")
+        pair.wait_for(lambda: backend.accepted, "the backend's connection")
+        self.lose_link(cutter, controller)
+        segment.terminate()
+        self.assertEqual(backend.outcome().how, "reset")
+        self.assertEqual(segment.wait_exit(), 0)
+        segment.wait_conversation(end="link-lost")
+        successor = self.segment(segment.frozen_text(), name="successor")
+        cutter.refuse(False)
+        self.assertEqual(client.read_to_end().how, "reset")
+        controller.wait_conversation(end="session-lost")
+        self.links(controller, successor)
+
     def test_drain_of_a_controller_waits_for_its_link(self):
         backend = self.backend(pair.echo)
         cutter, controller, _ = self.cut_pair(backend.url)
