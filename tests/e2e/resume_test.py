@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # sanitizers: yes
 # exclusive: no
-"""Links that break under streams: the clients notice a pause, or a reset, and nothing else."""
+"""Links that break under streams: the clients notice a pause, or a reset, and nothing else.
+
+RESUME_CUTS and RESUME_MIB: how often the links of big transfers are cut, and how big the transfers are. DETACHED: how
+many sessions an attacker leaves behind.
+"""
 
 import calendar
 import contextlib
@@ -36,8 +40,8 @@ class ResumeCase(pair.Case):
         return cutter
 
     def cut_pair(self, server, link="tcp4", segment="", controller="", segment_global="", controller_global="",
-                 service="Orders", recorded=False):
-        """A pair with a cutter on its link: (cutter, controller, segment)."""
+                 service="Orders", recorded=False, links=1):
+        """A pair with a cutter on its link: (cutter, controller, segment). The controller has so many links in all."""
         number = len(self.daemons)
         bind = pair.bind_text(link, self.folder, f"link{number}")
         if link == "tcp4":
@@ -49,9 +53,9 @@ class ResumeCase(pair.Case):
         front = self.controller(
             f"[Cloudbus]\n{controller_global}\n[{service}]\nbind=tcp://127.0.0.1:0\nserver={cutter.url}\n{controller}\n",
             name=f"controller{number}")
-        front.wait_link()
+        front.wait_link(count=links)
         if link != "tcp4":
-            front.base = front.descriptors() - 1
+            front.base = front.descriptors() - links
         self.links(front, back)
         return cutter, front, back
 
@@ -78,6 +82,46 @@ def resumed(daemon):
     return daemon.find(lambda r: r.subject == "link" and r.message.startswith("resumed"))
 
 
+class Merged:
+    """A client of three servers whose answers are merged: the upper two bits of each byte say whose it is."""
+
+    COUNT = 3
+    OWN = [bytes(byte & 63 | number << 6 for byte in range(256)) for number in range(COUNT)]
+    OTHERS = [bytes(byte for byte in range(256) if byte >> 6 != number) for number in range(COUNT)]
+
+    @classmethod
+    def server(cls, number):
+        """Gives back what comes in bytes of its own, and says what came."""
+        def serve(peer):
+            digest, size = hashlib.sha256(), 0
+            while data := peer.read():
+                digest.update(data)
+                size += len(data)
+                peer.send(data.translate(cls.OWN[number]))
+            peer.finish()
+            return pair.Ending("fin", size, digest.hexdigest())
+        return serve
+
+    def __init__(self, client):
+        self.client = client
+        self.sent = hashlib.sha256()
+        self.size = 0
+
+    def exchange(self, data):
+        """Whether every server gave back what was sent."""
+        self.client.send(data)
+        self.sent.update(data)
+        self.size += len(data)
+        answer = self.client.read_exact(self.COUNT * len(data))
+        return all(answer.translate(None, others) == data.translate(own)
+                   for own, others in zip(self.OWN, self.OTHERS))
+
+    def finish(self):
+        """How it ended, and what each server must have had."""
+        self.client.finish()
+        return self.client.read_to_end()[:2], pair.Ending("fin", self.size, self.sent.hexdigest())
+
+
 class Resume(ResumeCase):
 
     def test_client_does_not_notice_a_link_that_breaks(self):
@@ -96,7 +140,7 @@ class Resume(ResumeCase):
         segment.wait_conversation(end="client-fin/server-fin")
 
     def transfer(self, link, threads=1):
-        """Big transfers both ways and 50 conversations while the link is cut again and again."""
+        """Big transfers both ways, 50 conversations and a fan-out while all links are cut again and again."""
         size = pair.scaled(SIZE)
 
         def serve(peer):
@@ -108,7 +152,18 @@ class Resume(ResumeCase):
                 return peer.read_to_end()
             return pair.echo(peer)
         backend = self.backend(serve)
-        cutter, controller, segment = self.cut_pair(backend.url, link, segment_global=f"threads={threads}")
+        servers = [self.backend(Merged.server(number)) for number in range(Merged.COUNT)]
+        sites = [self.segment(f"[Merged]\nbind=tcp://{pair.HOME}:0\nserver={server.url}\n", name=f"site{number}")
+                 for number, server in enumerate(servers)]
+        cutters = [self.cutter(site.address()) for site in sites]
+        cutter, controller, segment = self.cut_pair(
+            backend.url, link, segment_global=f"threads={threads}", links=1 + Merged.COUNT,
+            controller="[Merged]\nbind=tcp://127.0.0.1:0\nmode=full duplex\n" +
+            "".join(f"server={each.url}\n" for each in cutters))
+        for site in sites:
+            self.links(controller, site)
+        merged = Merged(self.connect(controller.address("Merged")))
+        self.assertTrue(merged.exchange(b"before"))
         down, up = self.connect(controller.address()), self.connect(controller.address())
         talkers = [self.connect(controller.address()) for _ in range(50)]
         done = {}
@@ -133,7 +188,13 @@ class Resume(ResumeCase):
                     data = source.randbytes(source.randrange(1, 3000))
                     if client.exchange(data) != data:
                         wrong.append("another echo")
-        workers = [threading.Thread(target=work, daemon=True) for work in (receive, send, talk)]
+
+        def fan_out():
+            source = random.Random(3)
+            while not stop.is_set():
+                if not merged.exchange(source.randbytes(source.randrange(1, 65536))):
+                    wrong.append("another answer of a fan-out")
+        workers = [threading.Thread(target=work, daemon=True) for work in (receive, send, talk, fan_out)]
         for worker in workers:
             worker.start()
         cuts = 0
@@ -147,6 +208,9 @@ class Resume(ResumeCase):
             pair.wait_for(lambda b=before, w=want: cutter.passed - b > w or
                           not any(worker.is_alive() for worker in workers[:2]), "bytes")
             self.assertTrue(workers[2].is_alive(), "a conversation was reset")
+            self.assertTrue(workers[3].is_alive(), "the fan-out was reset")
+            for each in cutters:
+                each.cut()
             if cutter.cut():
                 cuts += 1
                 pair.wait_for(lambda n=cuts: cutter.made > n, "another link")
@@ -160,7 +224,11 @@ class Resume(ResumeCase):
         for client in talkers:
             client.finish()
             self.assertEqual(client.read_to_end()[:2], ("fin", 0))
-        pair.wait_for(lambda: len(resumed(controller)) > 0, "links that were resumed")
+        how, had = merged.finish()
+        self.assertEqual(how, ("fin", 0))
+        self.assertEqual([server.outcome() for server in servers], [had] * Merged.COUNT)
+        for each in (segment, *sites):
+            each.wait_log(lambda r: r.message.startswith("resumed"), "a link that was resumed")
         after = [seconds_of(record, "after") for record in resumed(controller)]
         if os.environ.get("RESUME_CUTS"):
             print(f"\n{link}: {cuts} cuts, {len(after)} resumed, median {pair.percentile(after, 0.5) * 1000:.1f} ms, "
