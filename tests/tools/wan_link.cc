@@ -4,7 +4,8 @@
 // but TUN devices.
 //
 // Prints "ready" when packets pass. SIGUSR1 makes it a black hole: all packets are dropped in silence, those under way
-// too; SIGUSR2 ends that. Each is answered with a line. SIGTERM ends it, with a line of what it has carried.
+// too; SIGUSR2 ends that. Each is answered with a line. SIGTERM ends it, with a line for each direction: what it has
+// carried.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
