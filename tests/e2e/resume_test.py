@@ -204,7 +204,7 @@ class Resume(ResumeCase):
                 pair.wait_for(lambda: not any(worker.is_alive() for worker in workers[:2]), "the transfers", 300)
                 break
             before = cutter.passed
-            want = source.randrange(1, 2 * max(1, size // CUTS))
+            want = source.randrange(1, 4 * max(1, size // CUTS))  # of both ways together
             pair.wait_for(lambda b=before, w=want: cutter.passed - b > w or
                           not any(worker.is_alive() for worker in workers[:2]), "bytes")
             self.assertTrue(workers[2].is_alive(), "a conversation was reset")
