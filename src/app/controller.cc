@@ -386,7 +386,8 @@ void Controller::on_peer_gone(Peer& peer) {
   auto found = place_by_peer_.find(peer.id());
   if (found == place_by_peer_.end()) {  // it was draining
     if (peer.was_given_up()) return;
-    log_line(LogLevel::Info, "link", "drained",
+    bool is_lost = peer.lost_streams() > 0;
+    log_line(is_lost ? LogLevel::Warning : LogLevel::Info, "link", is_lost ? "lost" : "drained",
              {{"segment", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
     return;
   }
@@ -403,7 +404,10 @@ void Controller::on_peer_gone(Peer& peer) {
 
 // --- Resuming ----------------------------------------------------------------------------------------------------
 
-bool Controller::may_resume(const Peer& peer) const { return peer.session().is_worth_resuming(); }
+// A segment that drains takes no link any more.
+bool Controller::may_resume(const Peer& peer) const {
+  return peer.session().is_worth_resuming() && !peer.session().peer_going_away();
+}
 
 void Controller::on_link_lost(Peer& peer, const std::string& reason) {
   log_line(LogLevel::Warning, "link", "lost",

@@ -401,7 +401,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 # Whatever the tests start dies with them, even when they are killed.
-def _die_with_parent(sig):
+def die_with_parent(sig):
     def prepare():
         LIBC.prctl(1, sig)
     return prepare
@@ -419,7 +419,7 @@ class Program:
                     "--pdeathsig=KILL"] + argv
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
-                                            preexec_fn=_die_with_parent(signal.SIGKILL))
+                                            preexec_fn=die_with_parent(signal.SIGKILL))
 
     def output(self):
         with open(self.log, "rb") as log:
@@ -584,13 +584,15 @@ def queued(sock, request=termios.FIONREAD):
 class Daemon:
     """A controller or a segment, its log and what it uses."""
 
-    def __init__(self, role, text, folder, name=None, args=(), limit=None, env=None, log_format="text"):
+    def __init__(self, role, text, folder, name=None, args=(), limit=None, env=None, log_format="text",
+                 prefix=()):
         self.role = role
         self.text = text
         self.folder = folder
         self.name = name or role
         self.args = list(args)
         self.limit = limit
+        self.prefix = list(prefix)
         self.env = env
         self.log_format = log_format
         self.file = os.path.join(folder, self.name + ".ini")
@@ -611,11 +613,12 @@ class Daemon:
         argv = [os.path.join(BUILD, self.role), "-f", self.file] + self.args
         if self.limit:
             argv = ["prlimit", f"--nofile={self.limit}:{self.limit}"] + argv
+        argv = self.prefix + argv
         # A file, not a pipe: a daemon in a flood of log lines shall not wait for the test to read them.
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
                                             cwd=self.folder, env=self._environment(),
-                                            preexec_fn=_die_with_parent(signal.SIGKILL))
+                                            preexec_fn=die_with_parent(signal.SIGKILL))
         self.expected_end = False
         if wait:
             self.wait_log(lambda r: r.subject == self.role and "ready" in r.message, "ready")
