@@ -47,13 +47,11 @@ class Cutter:
                 self._reset(near)
                 continue
             try:
-                far = pair.connect(self.target).socket
+                far = pair.connect(self.target, receive_buffer=self.SLOW_PIECE if self.rate else None).socket
             except OSError:
                 self._reset(near)
                 continue
             far.settimeout(None)
-            if self.rate:
-                far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.SLOW_PIECE)
             if near.family != socket.AF_UNIX:
                 near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link = (near, far)
