@@ -151,6 +151,7 @@ void Peer::end(std::string reason, StreamCode code) {
   for (OwnerId owner : owners)
     if (Relay* relay = worker_.find_relay(owner)) relay->on_reset(leg_of(owner), code);
   lost_streams_ = owners.size();
+  worker_.link_totals().on_streams_lost(lost_streams_, worker_.now());
   worker_.touch(*this);
 }
 
@@ -206,6 +207,7 @@ void Peer::arm() {
 
 void Peer::lose(std::string reason) {
   if (gone_) return;
+  if (was_ready_) worker_.link_totals().on_lost(worker_.now());
   bool waits = session_.is_resumable() && session_.is_ready() && worker_.role().may_resume(*this);
   if (!waits) return end(std::move(reason));
   session_.detach();
@@ -234,6 +236,7 @@ void Peer::expire(Time now) {
     Relay* relay = worker_.find_relay(owner);
     if (!relay) continue;
     session_.reset(stream, StreamCode::ResumeTimeout);
+    worker_.link_totals().on_streams_lost(1, worker_.now());
     bool never_waits = relay->resume_wait() == Duration::zero();
     relay->on_reset(leg_of(owner), never_waits ? StreamCode::LinkLost : StreamCode::ResumeTimeout);
   }
@@ -242,6 +245,7 @@ void Peer::expire(Time now) {
 
 void Peer::give_up(StreamCode code, std::string reason) {
   given_up_ = true;
+  worker_.link_totals().on_given_up(worker_.now());
   end(std::move(reason), code);
 }
 
@@ -265,6 +269,7 @@ void Peer::take_over(const Handover& link, std::uint64_t position) {
   read_size_ = worker_.read_buffer().size();
   session_.attach(position, link.opening, worker_.now());
   replayed_ = session_.output().rewound();
+  worker_.link_totals().on_resumed(session_.stream_count(), replayed_, worker_.now());
   worker_.touch(*this);
   receive(link.rest);
 }

@@ -149,6 +149,8 @@ void Worker::run_timers() {
       peer->on_deadline(now());
     else if (key == look_key_)
       look_behind_relays();
+    else if (key == link_totals_.key())
+      link_totals_.log();
     else if (key == drain_key_)
       drain_armed_ = Time::max();  // check_drained() looks at the time
     else
@@ -198,6 +200,8 @@ void Worker::abort_everything() {
     peer->flush();
   }
   reap();
+  link_totals_.log();
+  log_flush();
 }
 
 void Worker::check_drained() {

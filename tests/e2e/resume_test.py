@@ -139,6 +139,32 @@ class Resume(ResumeCase):
         controller.wait_conversation(end="client-fin/server-fin")
         segment.wait_conversation(end="client-fin/server-fin")
 
+    def totals(self, daemon):
+        """Ends it; what it counted."""
+        daemon.stop()
+        record = daemon.wait_log(lambda r: r.subject == "link" and r.message == "totals", "the totals")
+        return {key: int(value) for key, value in record.fields.items()}
+
+    def test_links_are_counted(self):
+        backend = self.backend(pair.echo)
+        cutter, controller, segment = self.cut_pair(backend.url, controller="resume=1 s")
+        clients = [self.connect(controller.address()) for _ in range(3)]
+        for client in clients:
+            self.assertEqual(client.exchange(b"hello"), b"hello")
+        self.cut_and_wait(cutter, controller, 2)
+        for client in clients:
+            self.assertEqual(client.exchange(b"again"), b"again")
+        cutter.refuse()
+        cutter.cut()
+        for client in clients:
+            self.assertEqual(client.read_to_end()[0], "reset")
+        segment.wait_conversation(end="resume-timeout")
+        cutter.refuse(False)
+        for daemon in (controller, segment):
+            counted = self.totals(daemon)
+            counted.pop("replayed")  # depends on how far the bytes were
+            self.assertEqual(counted, {"lost": 3, "resumed": 2, "given_up": 1, "streams_carried": 6, "streams_lost": 3})
+
     def transfer(self, link, threads=1):
         """Big transfers both ways, 50 conversations and a fan-out while all links are cut again and again."""
         size = pair.scaled(SIZE)

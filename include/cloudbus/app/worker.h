@@ -14,6 +14,7 @@
 #include "cloudbus/app/builtin.h"
 #include "cloudbus/app/config.h"
 #include "cloudbus/app/directory.h"
+#include "cloudbus/app/link_totals.h"
 #include "cloudbus/app/peer.h"
 #include "cloudbus/app/relay.h"
 #include "cloudbus/app/sessions.h"
@@ -69,6 +70,7 @@ class Worker {
   SlabPool& slabs() { return slabs_; }
   Budget& budget() { return budget_; }
   Sessions& sessions() { return sessions_; }
+  LinkTotals& link_totals() { return link_totals_; }
   // For a new link: to all services, or to one.
   Hello hello(const ServiceConfig* service) const;
   SessionLimits session_limits() const;
@@ -138,6 +140,7 @@ class Worker {
   std::mt19937_64 random_;
   std::uint64_t last_id_ = 0;
   Directory directory_{*this};
+  LinkTotals link_totals_{timers_, new_id()};
 
   std::unordered_map<OwnerId, std::unique_ptr<Relay>> relays_;
   std::unordered_map<PeerId, std::unique_ptr<Peer>> peers_;
