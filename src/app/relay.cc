@@ -119,9 +119,16 @@ bool Relay::can_read() const {
 
 void Relay::fill(Session& session, const Session::Turn& turn, LegId) {
   if (!can_read()) return session.fill_done(turn.stream, 0, false);
-  Output::Room room = session.reserve(turn, read_size_);
-  IoResult result = read_some(room.parts.data(), room.count, room.size);
-  session.fill_done(turn.stream, result.bytes, readable_);
+  Session::Turn rest = turn;
+  IoResult result;
+  bool at_end;
+  do {  // where only the end is left to be read, it is read at once, so that FIN can go with the bytes
+    Output::Room room = session.reserve(rest, read_size_);
+    result = read_some(room.parts.data(), room.count, room.size);
+    rest.bytes -= result.bytes;
+    at_end = result.status == Io::Done && ending_ && result.bytes < room.size && rest.bytes > 0;
+    session.fill_done(turn.stream, result.bytes, readable_ && !at_end);
+  } while (at_end);
   after_read(result.status);
 }
 
