@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 
-from processes import HOME, Failure, Process, accepts, first_line, free_port, program, wait_for
+from processes import BETWEEN, HOME, Failure, Process, accepts, first_line, free_ports, program, wait_for
 
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
@@ -39,8 +39,10 @@ class Pair:
 
     def wait_listening(self, addresses):
         """One stands for all: what knocks at iperf3's would be taken for a test."""
-        address = addresses["Web"]
+        address = addresses.get("Web") or list(addresses.values())[-1]
         wait_for(lambda: self.check() and accepts(address), f"{self.name} to listen at {address}")
+        for process in self.processes:
+            process.is_there()
 
     def stop(self):
         for process in reversed(self.processes):
@@ -79,11 +81,16 @@ class Pair:
         self.processes.append(Process(name, command, self.folder))
         return self.processes[-1]
 
+    def fronts(self, services):
+        """Where clients find each service."""
+        host = self.options.host
+        return {name: (host, port) for name, port in zip(services, free_ports(host, len(services)))}
+
     def links(self, services):
-        """(listen, dial) for the inner hop of each service."""
+        """The inner hop of each service."""
         if self.options.link == "unix":
             return {name: ("unix", os.path.join(self.folder, name)) for name in services}
-        return {name: (HOME, free_port(HOME)) for name in services}
+        return {name: (BETWEEN, port) for name, port in zip(services, free_ports(BETWEEN, len(services)))}
 
 
 def joined(address):
@@ -96,7 +103,8 @@ class Cloudbus(Pair):
 
     name = "cloudbus"
     descriptors = 1  # the links are shared
-    keys = ""  # more of each service
+    common = ""  # more of each daemon
+    keys = ""    # more of each service
 
     @staticmethod
     def version(options):
@@ -108,33 +116,30 @@ class Cloudbus(Pair):
 
     def segment(self, name, servers):
         """Starts a segment; returns where it is to be had."""
-        bind = f"unix://{self.folder}/{name}.sock" if self.options.link == "unix" else f"tcp://{HOME}:0"
-        text = f"[Cloudbus]\nbind = {bind}\n"
+        bind = f"unix://{self.folder}/{name}.sock" if self.options.link == "unix" else f"tcp://{BETWEEN}:0"
+        text = f"[Cloudbus]\n{self.common}bind = {bind}\n"
         for service, address in servers.items():
             text += f"[{service}]\nserver = tcp://{joined(address)}\n{self.keys}"
-        return self.address_of(self.daemon("segment", name, text), "segment")
+        return re.search(r" address=(\S+)", self.daemon("segment", name, text).wait_said(" listening ")).group(1)
 
     def controller(self, links, services):
         """Starts the controller; `services` has further keys of each."""
-        own = f"bind = tcp://{joined((self.options.host, 0))}\n" + "".join(f"server = {link}\n" for link in links)
-        text = "".join(f"[{service}]\n{own}{self.keys}{keys}" for service, keys in services.items())
+        self.addresses = self.fronts(services)
+        targets = "".join(f"server = {link}\n" for link in links)
+        text = f"[Cloudbus]\n{self.common}"
+        for service, keys in services.items():
+            text += f"[{service}]\nbind = tcp://{joined(self.addresses[service])}\n{targets}{self.keys}{keys}"
         controller = self.daemon("controller", "controller", text)
         for link in links:
             controller.wait_said(f"info link up segment={link} ")
-        for service in services:
-            host, port = self.address_of(controller, service)[len("tcp://"):].rsplit(":", 1)
-            self.addresses[service] = (host.strip("[]"), int(port))
         return controller
 
     def daemon(self, role, name, text):
         path = self.write(name + ".ini", text)
         process = self.run(name, [os.path.join(self.options.binaries, role), "-f", path])
         process.wait_said("ready")
+        process.is_there()
         return process
-
-    @staticmethod
-    def address_of(daemon, subject):
-        return re.search(r" address=(\S+)", daemon.wait_said(f"info {subject} listening ")).group(1)
 
 
 class Haproxy(Pair):
@@ -158,13 +163,13 @@ defaults
 
     def launch(self, servers):
         links = self.links(servers)
-        self.addresses = {name: (self.options.host, free_port(self.options.host)) for name in servers}
+        self.addresses = self.fronts(servers)
         self.proxy("haproxy-server-side", links, servers)
         self.wait_listening(links)
         self.proxy("haproxy-client-side", self.addresses, links)
 
     def proxy(self, name, binds, targets):
-        text = self.GENERAL.format(maxconn=min(100_000, (self.options.limit - 100) // 2))
+        text = self.GENERAL.format(maxconn=min(100_000, (self.options.limit - 100 - len(binds)) // 2))
         for service, bind in binds.items():
             text += f"listen {service}\n    bind {self.place(bind)}\n    server next {self.place(targets[service])}\n"
         self.run(name, [program("haproxy"), "-db", "-f", self.write(name + ".cfg", text)])
@@ -199,7 +204,7 @@ stream {{
 
     def launch(self, servers):
         links = self.links(servers)
-        self.addresses = {name: (self.options.host, free_port(self.options.host)) for name in servers}
+        self.addresses = self.fronts(servers)
         self.proxy("nginx-server-side", links, servers)
         self.wait_listening(links)
         self.proxy("nginx-client-side", self.addresses, links)
@@ -238,4 +243,11 @@ class CloudbusWithoutResume(Cloudbus):
     keys = "resume = 0\n"
 
 
-PAIRS = {pair.name: pair for pair in (Cloudbus, CloudbusWithoutResume, Haproxy, Nginx, Direct)}
+class CloudbusWithThreads(Cloudbus):
+    """The same with two threads each, and so two links."""
+
+    name = "threads-2"
+    common = "threads = 2\n"
+
+
+PAIRS = {pair.name: pair for pair in (Cloudbus, CloudbusWithThreads, CloudbusWithoutResume, Haproxy, Nginx, Direct)}

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request costs as clients become more, and as idle conversations do. All are streams of one link.
+
+The cost is that of requests alone: it is measured in a window in the middle, when all clients are there and each has had
+answers. The web server counts the requests of the window.
+"""
+
+import time
+
+from clients import Wrk
+from idle import crowd
+from processes import Failure, wait_for
+
+ACTIVE = 64
+
+
+class Growth:
+    """So many clients that keep their connections, beside so many idle conversations."""
+
+    LEAD = 20  # seconds in which all clients must have come, and end
+    rows = (("CPU for each request, us", "cpu_each", 1), ("requests/s", "rate", 1))
+
+    def __init__(self, about, clients, idle=0):
+        self.about, self.clients, self.idle = about, clients, idle
+
+    def run(self, pair, options, seconds):
+        idle = min(self.idle, options.idle_counts[pair.name] - ACTIVE)
+        clients = min(self.clients, options.idle_counts[pair.name])
+        with crowd(pair, max(0, idle)), Wrk(pair, options, clients, seconds + self.LEAD) as wrk:
+            self.wait_served(pair, clients)
+            figures = self.window(pair, seconds)
+            if not wrk.is_running():
+                raise Failure(f"wrk ended before the window of {seconds} s through {pair.name}")
+            wrk.interrupt()
+            wrk.figures()
+        return figures
+
+    @staticmethod
+    def wait_served(pair, clients):
+        """Until all clients have come, and each has had two answers in the mean since."""
+        wait_for(lambda: pair.servers.requests()[1] >= clients, f"{clients} clients through {pair.name}")
+        begun = pair.servers.requests()[0]
+        wait_for(lambda: pair.servers.requests()[0] >= begun + 2 * clients, f"answers for all through {pair.name}")
+
+    @staticmethod
+    def window(pair, seconds):
+        before, begun, start = pair.cpu(), pair.servers.requests()[0], time.monotonic()
+        time.sleep(seconds)
+        cpu, ended, end = pair.cpu(), pair.servers.requests()[0], time.monotonic()
+        pair.check()
+        figures = {"count": ended - begun, "rate": (ended - begun) / (end - start)}
+        if pair.processes:
+            figures.update(cpu=cpu - before, cpu_each=(cpu - before) * 1e6 / (ended - begun))
+        return figures
+
+
+# The curves of a drawing: what each is of, its axis, and the workload of each value on it.
+CURVES = {
+    "clients": ("clients that keep their connections",
+                {count: f"growth-{count}" for count in (1, 10, 100, 1000, 10_000)}),
+    "idle": (f"idle conversations beside {ACTIVE} clients",
+             {count: f"growth-idle-{count}" for count in (0, 100, 1000, 10_000)}),
+}
+WORKLOADS = {
+    **{name: Growth(f"{count:,} clients, connections kept", count) for count, name in CURVES["clients"][1].items()},
+    **{name: Growth(f"{ACTIVE} clients beside {count:,} idle conversations", ACTIVE, count)
+       for count, name in CURVES["idle"][1].items()},
+}
+TABLE = "growth"
