@@ -81,7 +81,8 @@ class Wrk(Client):
             raise Failure(f"wrk failed through {self.pair.name}: {errors.strip() or output.strip()}")
         said = json.loads(lines[0][len("RESULT "):])
         if any(said["errors"].values()) or not said["requests"]:
-            raise Failure(f"wrk met errors through {self.pair.name}: {said['errors']}, {said['requests']} requests")
+            raise Failure(f"wrk met errors through {self.pair.name}: {said['errors']}, {said['requests']} requests"
+                          f"{self.pair.explain()}")
         return {"rate": said["requests"] * 1e6 / said["microseconds"], "count": said["requests"],
                 "median": said["median"], "p99": said["p99"]}
 
@@ -92,7 +93,8 @@ class Iperf3(Client):
     def __init__(self, pair, streams, seconds, reverse=False):
         host, port = pair.addresses["Bulk"]
         self.streams = streams
-        command = [program("iperf3"), "-c", host, "-p", str(port), "-t", str(seconds), "-P", str(streams), "-J"]
+        command = [program("iperf3"), "-c", host, "-p", str(port), "-t", str(seconds), "-P", str(streams), "-i", "0.5",
+                   "-J"]
         super().__init__(pair, command + (["-R"] if reverse else []), seconds)
         self._ended = pair.servers.tests_begun()
 
@@ -102,18 +104,23 @@ class Iperf3(Client):
                  f"iperf3's {self.streams} streams through {self.pair.name}")
 
     def figures(self):
-        """The rate is in gigabits a second, and `deviation` that of the stream farthest from the mean, as a part of it."""
+        """The rate is in gigabits a second, and `deviation` that of the stream farthest from the mean, as a part of it.
+
+        `intervals` has the end of each half second, and the rate in it.
+        """
         output, errors = self.wait()
         try:
             said = json.loads(output)
         except ValueError as error:
             raise Failure(f"iperf3 failed through {self.pair.name}: {errors.strip()}") from error
         if "error" in said:
-            raise Failure(f"iperf3 failed through {self.pair.name}: {said['error']}")
+            raise Failure(f"iperf3 failed through {self.pair.name}: {said['error']}{self.pair.explain()}")
         received = said["end"]["sum_received"]
         if received["bytes"] == 0:
             raise Failure(f"iperf3 received nothing through {self.pair.name}")
         self.pair.servers.wait_bulk(self._ended)
         shares = [stream["receiver"]["bytes"] * self.streams / received["bytes"] for stream in said["end"]["streams"]]
         return {"rate": received["bits_per_second"] / 1e9, "count": received["bytes"] / 1e9,
-                "deviation": max(abs(share - 1) for share in shares)}
+                "deviation": max(abs(share - 1) for share in shares),
+                "intervals": [(interval["sum"]["end"], interval["sum"]["bits_per_second"] / 1e9)
+                              for interval in said["intervals"]]}

@@ -5,6 +5,7 @@ The cost is that of requests alone: it is measured in a window in the middle, wh
 answers. The web server counts the requests of the window.
 """
 
+import contextlib
 import time
 
 from clients import Wrk
@@ -17,30 +18,37 @@ ACTIVE = 64
 class Growth:
     """So many clients that keep their connections, beside so many idle conversations."""
 
-    LEAD = 20  # seconds in which all clients must have come, and end
+    AT_ONCE = 1000  # clients that connect at once: no listener drops one, as the kernel lets 4,096 wait
+    LEAD = 60  # seconds after which a wrk would end by itself
     rows = (("CPU for each request, us", "cpu_each", 1), ("requests/s", "rate", 1))
 
     def __init__(self, about, clients, idle=0):
         self.about, self.clients, self.idle = about, clients, idle
 
     def run(self, pair, options, seconds):
-        idle = min(self.idle, options.idle_counts[pair.name] - ACTIVE)
-        clients = min(self.clients, options.idle_counts[pair.name])
-        with crowd(pair, max(0, idle)), Wrk(pair, options, clients, seconds + self.LEAD) as wrk:
-            self.wait_served(pair, clients)
+        most = options.idle_counts[pair.name]
+        idle = min(self.idle, most - ACTIVE)
+        clients = min(self.clients, most)
+        with contextlib.ExitStack() as stack:
+            wait_for(lambda: pair.servers.requests()[1] == 1, "the connections of earlier clients to end")
+            if idle > 0:
+                stack.enter_context(crowd(pair, idle))
+            loads = []
+            for begun in range(0, clients, self.AT_ONCE):
+                count = min(self.AT_ONCE, clients - begun)
+                loads.append(stack.enter_context(Wrk(pair, options, count, seconds + self.LEAD)))
+                wait_for(lambda wanted=begun + count: pair.servers.requests()[1] > wanted,
+                         f"{clients} clients through {pair.name}")
+            begun = pair.servers.requests()[0]
+            wait_for(lambda: pair.servers.requests()[0] > begun + 2 * clients, f"answers for all through {pair.name}")
             figures = self.window(pair, seconds)
-            if not wrk.is_running():
+            if not all(load.is_running() for load in loads):
                 raise Failure(f"wrk ended before the window of {seconds} s through {pair.name}")
-            wrk.interrupt()
-            wrk.figures()
-        return figures
-
-    @staticmethod
-    def wait_served(pair, clients):
-        """Until all clients have come, and each has had two answers in the mean since."""
-        wait_for(lambda: pair.servers.requests()[1] >= clients, f"{clients} clients through {pair.name}")
-        begun = pair.servers.requests()[0]
-        wait_for(lambda: pair.servers.requests()[0] >= begun + 2 * clients, f"answers for all through {pair.name}")
+            for load in loads:
+                load.interrupt()
+            for load in loads:
+                load.figures()
+        return {"clients": clients, "idle": idle, **figures}
 
     @staticmethod
     def window(pair, seconds):

@@ -120,16 +120,17 @@ class Process:
         if self.took is None:
             self.took = time.monotonic() - self.began
 
-    def wait_said(self, text):
-        """The first line of what it said that holds `text`."""
+    def wait_said(self, text, times=1):
+        """The line of what it said that holds `text`, for the first time or a later one."""
         with open(self.log, encoding="utf-8", errors="replace") as log:
-            rest = ""
+            rest, found = "", []
 
             def find():
                 nonlocal rest
                 self.check()
                 *lines, rest = (rest + log.read()).split("\n")
-                return next((line for line in lines if text in line), None)
+                found.extend(line for line in lines if text in line)
+                return found[times - 1] if len(found) >= times else None
             return wait_for(find, f"{self.name} to say {text!r}")
 
     def cpu(self):

@@ -42,6 +42,7 @@ def lines_of(text_rows, markdown):
 # Which of the compared a ratio is of, where both were measured. In fan-out the figures of three legs are divided by those of one.
 RATIOS = (("cloudbus", "haproxy"), ("cloudbus", "nginx"), ("threads-2", "cloudbus"), ("resume-off", "cloudbus"),
           ("3 legs", "1 leg"))
+OF_DIRECT = (("cloudbus", "direct"), ("links-4", "direct"))  # over a wide area
 TITLES = ("requests and bulk", "latency beside bulk", "wide area", "growth", "services, threads and fairness", "fan-out")
 
 
@@ -62,8 +63,10 @@ class Table:
         self.title, self.report = title, report
         self.workloads = {name: entry for name, entry in report["workloads"].items() if entry["table"] == title}
         measured = {pair: None for entry in self.workloads.values() for pair in entry["rounds"]}
-        self.pairs = sorted(measured, key=lambda pair: report["pairs"].index(pair) if pair in report["pairs"] else -1)
-        self.ratios = [of for of in RATIOS if set(of) <= set(self.pairs)]
+        self.pairs = [pair for pair in report["pairs"] if pair in measured]
+        self.pairs += [pair for pair in measured if pair not in self.pairs]
+        ratios = RATIOS + (OF_DIRECT if title == "wide area" else ())
+        self.ratios = [of for of in ratios if set(of) <= set(self.pairs)]
         self.begin, self.end = f"<!-- {title}: begin -->", f"<!-- {title}: end -->"
 
     def render(self, markdown):

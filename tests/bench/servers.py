@@ -21,13 +21,13 @@ daemon off;
 master_process off;
 pid {folder}/nginx.pid;
 error_log stderr;
-events {{ worker_connections 20000; }}
+events {{ worker_connections 20000; multi_accept on; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;
     keepalive_timeout 1h;
     server {{
-        listen {address};
+        listen {address} backlog=4096;
         default_type text/plain;
         location / {{ return 200 "{answer}"; }}
         location = /status {{ stub_status; }}
@@ -39,8 +39,8 @@ http {{
 class Servers:
     """nginx with a small answer, iperf3, an echo server for very many connections, and the far ends of a fan-out."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, host=HOME):
+        self.folder, self.host = folder, host
         self.processes = []
         self.addresses = {}
         self.legs = []  # the addresses that each leg of a fan-out has for itself
@@ -51,14 +51,14 @@ class Servers:
             raise
 
     def _start(self):
-        web, bulk = ((HOME, port) for port in free_ports(HOME, 2))
+        web, bulk = ((self.host, port) for port in free_ports(self.host, 2))
         path = os.path.join(self.folder, "nginx.conf")
         with open(path, "w", encoding="utf-8") as file:
             file.write(NGINX.format(folder=self.folder, address="%s:%d" % web, answer=ANSWER))
         self._run("nginx", [program("nginx"), "-p", self.folder, "-e", "stderr", "-c", path])
-        self._run("iperf3", [program("iperf3"), "-s", "-B", HOME, "-p", str(bulk[1]), "--forceflush"])
-        echo, = self._run_own("echo", CROWD, HOME)
-        ports = iter(self._run_own("legs", LEGS, HOME, str(MOST_LEGS)))
+        self._run("iperf3", [program("iperf3"), "-s", "-B", self.host, "-p", str(bulk[1]), "--forceflush"])
+        echo, = self._run_own("echo", CROWD, self.host)
+        ports = iter(self._run_own("legs", LEGS, self.host, str(MOST_LEGS)))
         self.legs = [{"Sink": sink, "First": next(ports)} for sink in ports]
         self.addresses = {"Web": web, "Bulk": bulk, "Echo": echo}
         for name in ("Web", "Echo"):
@@ -96,7 +96,7 @@ class Servers:
         """The addresses of a server of ours. It ends with its input, which is this end of the pipe."""
         server = self._run(name, [sys.executable, *command], stdin=subprocess.PIPE)
         ports = wait_for(lambda: server.check() and re.match(r"([\d ]+)\n", server.said()), f"the ports of {name}")
-        return [(HOME, int(port)) for port in ports.group(1).split()]
+        return [(self.host, int(port)) for port in ports.group(1).split()]
 
     def check(self):
         return all(process.check() for process in self.processes)
