@@ -11,11 +11,10 @@ COLOURS = {"cloudbus": "#1f6fb4", "haproxy": "#d9772b", "nginx": "#3a9b57"}
 OTHERS = "#777777"
 GENERAL = """
 set terminal svg size 960,400 font "sans-serif,13" background "#ffffff"
-set output "{path}"
 set multiplot layout 1,2
 set border 3 lc "#666666"
 set tics nomirror tc "#333333"
-set grid ytics lc "#dddddd"
+set grid ytics lc "#cccccc"
 set key top center horizontal samplen 2
 set yrange [0:*]
 set ylabel "processor time for each request, µs"
@@ -31,8 +30,8 @@ def points_of(found, pair, workloads):
             yield value, median(rounds, "cpu_each")
 
 
-def script_of(found, path):
-    text, is_empty = GENERAL.format(path=path), True
+def script_of(found):
+    text, is_empty = GENERAL, True
     for axis, workloads in CURVES.values():
         lines = {pair: list(points_of(found, pair, workloads)) for pair in found["pairs"]}
         lines = {pair: points for pair, points in lines.items() if points}
@@ -56,9 +55,12 @@ def script_of(found, path):
 
 def draw(found, path):
     try:
-        result = subprocess.run([program("gnuplot")], input=script_of(found, path), stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, check=False, encoding="utf-8", timeout=DEADLINE)
+        result = subprocess.run([program("gnuplot")], input=script_of(found), stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, check=False, encoding="utf-8", timeout=DEADLINE)
     except subprocess.TimeoutExpired as error:
         raise Failure("gnuplot did not end in time") from error
     if result.returncode:
-        raise Failure(f"gnuplot failed: {result.stdout.strip()}")
+        raise Failure(f"gnuplot failed: {result.stderr.strip()}")
+    head, rest = result.stdout.split("\n", 1)  # the XML declaration is the first line
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{head}\n<!-- SPDX-License-Identifier: Apache-2.0 -->\n{rest.rstrip()}\n")

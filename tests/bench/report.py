@@ -77,7 +77,7 @@ class Table:
     def summary(self):
         """What was compared, in a few lines of Markdown, and the table."""
         report = self.report
-        machine = "{cores} cores, {system}, kernel {kernel}".format(**report["machine"])
+        machine = "{cores} cores, {system}, kernel {kernel}, TCP with {congestion}".format(**report["machine"])
         names = [name for name in report["versions"] if name in self.pairs] or ["cloudbus"]
         compared = ", ".join(f"{name} ({report['versions'][name]})" for name in names)
         return (f"Machine: {machine}.\nCompared: {compared}.\n{report['rounds']} rounds of {report['seconds']} s, clients "

@@ -33,7 +33,7 @@ def started(pair, options, properties):
             with pair.start(servers), wide.near.inside():
                 check_answers(pair)
                 yield
-    except unittest.SkipTest as error:
+    except (unittest.SkipTest, AssertionError) as error:
         raise Failure(f"no wide area: {error}") from error
 
 
