@@ -39,6 +39,12 @@ class Client:
     def is_running(self):
         return self._process.poll() is None
 
+    def pause(self):
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self._process.send_signal(signal.SIGCONT)
+
     def interrupt(self):
         """Tells it to end now, with its figures."""
         self._process.send_signal(signal.SIGINT)
@@ -61,7 +67,7 @@ class Client:
 class Wrk(Client):
     """wrk with one thread."""
 
-    TIMEOUT = 20  # seconds for an answer
+    TIMEOUT = 60  # seconds for an answer
 
     def __init__(self, pair, options, clients, seconds, close=False):
         host, port = pair.addresses["Web"]

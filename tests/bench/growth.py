@@ -18,7 +18,8 @@ ACTIVE = 64
 class Growth:
     """So many clients that keep their connections, beside so many idle conversations."""
 
-    AT_ONCE = 1000  # clients that connect at once: no listener drops one, as the kernel lets 4,096 wait
+    # So many clients connect at once, while those before them pause: no listener has more than the kernel lets wait.
+    AT_ONCE = 1000
     LEAD = 60  # seconds after which a wrk would end by itself
     rows = (("CPU for each request, us", "cpu_each", 1), ("requests/s", "rate", 1))
 
@@ -38,7 +39,10 @@ class Growth:
                 count = min(self.AT_ONCE, clients - begun)
                 loads.append(stack.enter_context(Wrk(pair, options, count, seconds + self.LEAD)))
                 wait_for(lambda wanted=begun + count: pair.servers.requests()[1] > wanted,
-                         f"{clients} clients through {pair.name}")
+                         f"{begun + count} clients through {pair.name}")
+                loads[-1].pause()
+            for load in loads:
+                load.go_on()
             begun = pair.servers.requests()[0]
             wait_for(lambda: pair.servers.requests()[0] > begun + 2 * clients, f"answers for all through {pair.name}")
             figures = self.window(pair, seconds)
@@ -52,13 +56,15 @@ class Growth:
 
     @staticmethod
     def window(pair, seconds):
-        before, begun, start = pair.cpu(), pair.servers.requests()[0], time.monotonic()
+        def now():  # the server may take its time for an answer: the rest is looked at right behind it
+            return pair.servers.requests()[0], pair.cpu(), time.monotonic()
+        begin = now()
         time.sleep(seconds)
-        cpu, ended, end = pair.cpu(), pair.servers.requests()[0], time.monotonic()
+        count, cpu, span = (after - before for before, after in zip(begin, now()))
         pair.check()
-        figures = {"count": ended - begun, "rate": (ended - begun) / (end - start)}
+        figures = {"count": count, "rate": count / span}
         if pair.processes:
-            figures.update(cpu=cpu - before, cpu_each=(cpu - before) * 1e6 / (ended - begun))
+            figures.update(cpu=cpu, cpu_each=cpu * 1e6 / count)
         return figures
 
 
