@@ -27,7 +27,7 @@ class Growth:
         self.about, self.clients, self.idle = about, clients, idle
 
     def run(self, pair, options, seconds):
-        most = options.idle_counts[pair.name]
+        most = options.most[pair.name]
         idle = min(self.idle, most - ACTIVE)
         clients = min(self.clients, most)
         with contextlib.ExitStack() as stack:

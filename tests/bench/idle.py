@@ -38,7 +38,7 @@ class Idle:
             with crowd(pair, 100):
                 pass  # what the first ones cost is the pair's own
             base = pair.resident()
-            with crowd(pair, options.idle_counts[pair.name]) as clients:
+            with crowd(pair, min(options.idle_count, options.most[pair.name])) as clients:
                 each = (pair.resident() - base) / len(clients)
                 load = self.load(pair, seconds)
                 waits = [self.wait(pair) for _ in range(self.NEWCOMERS)]

@@ -257,6 +257,7 @@ class Direct(Pair):
     """No proxy at all: what the machine, the clients and the servers can do."""
 
     name = "direct"
+    descriptors = 1
 
     @staticmethod
     def version(_):

@@ -22,7 +22,8 @@ E2E = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e")
 def started(pair, options, properties):
     """The pair, and its servers, with a wide area between them; clients made meanwhile are near."""
     os.environ["CLOUDBUS_BUILD"] = os.path.abspath(options.build)  # where wan_link is
-    sys.path.append(E2E)
+    if E2E not in sys.path:
+        sys.path.append(E2E)
     import wide_area  # pylint: disable=import-outside-toplevel
     try:
         with wide_area.WideArea(**properties) as wide, contextlib.ExitStack() as stack:
