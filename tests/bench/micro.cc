@@ -11,7 +11,6 @@
 
 #include "cloudbus/core/frame.h"
 #include "cloudbus/core/output.h"
-#include "cloudbus/core/scheduler.h"
 #include "cloudbus/core/session.h"
 #include "cloudbus/core/window.h"
 
@@ -73,31 +72,6 @@ void WindowConsume(benchmark::State& state) {
   window.close(budget);
 }
 BENCHMARK(WindowConsume)->Arg(200)->Arg(64 * 1024);
-
-// --- Turns ---
-
-// One turn, where so many streams write all the time.
-void SchedulerBusy(benchmark::State& state) {
-  Scheduler scheduler;
-  for (StreamId stream = 1; stream <= static_cast<StreamId>(state.range(0)); stream++) scheduler.go_on(stream);
-  for (auto _ : state) {
-    auto turn = scheduler.next();
-    scheduler.go_on(turn->stream);
-  }
-}
-BENCHMARK(SchedulerBusy)->Arg(1)->Arg(64)->Arg(10'000);
-
-// One turn of a stream that was quiet, beside so many that write all the time.
-void SchedulerQuiet(benchmark::State& state) {
-  Scheduler scheduler;
-  StreamId busy = static_cast<StreamId>(state.range(0)), quiet = busy + 1;
-  for (StreamId stream = 1; stream <= busy; stream++) scheduler.go_on(stream);
-  for (auto _ : state) {
-    scheduler.start(quiet);
-    for (auto turn = scheduler.next(); turn->stream != quiet; turn = scheduler.next()) scheduler.go_on(turn->stream);
-  }
-}
-BENCHMARK(SchedulerQuiet)->Arg(1)->Arg(64);
 
 // --- Output ---
 
@@ -181,7 +155,7 @@ class End {
     hello.resume = ResumeOffer{.wait_ms = 30'000, .window = 16 * 1024 * 1024};
     if (role == Role::Segment) {
       hello.session.emplace();
-      hello.max_streams = 1'000;
+      hello.max_streams = 20'000;
     }
     return hello;
   }
@@ -204,30 +178,55 @@ class End {
   std::size_t received_ = 0;
 };
 
-// A controller sends so many bytes, the segment as many back; credit and acknowledgements go with them.
-void SessionRoundTrip(benchmark::State& state) {
-  auto bytes = static_cast<std::size_t>(state.range(0));
-  End controller(Role::Controller), segment(Role::Segment);
-  Time now{std::chrono::hours(1)};
-  auto settle = [&] {
+// A link with so many streams.
+struct Link {
+  explicit Link(std::size_t streams) {
+    settle();
+    while (ids.size() < streams) {
+      ids.push_back(controller.session().open({{}, 0, "echo", "192.0.2.1:5000"}, ids.size() + 1));
+      settle();
+    }
+  }
+
+  void settle() {
     for (int i = 0; i < 2; i++) {
       controller.deliver(segment, now);
       segment.deliver(controller, now);
     }
-  };
-  settle();
-  StreamId stream = controller.session().open({{}, 0, "echo", "192.0.2.1:5000"}, 1);
-  settle();
-  for (auto _ : state) {
-    now += kStep;
-    controller.send(stream, bytes);
-    controller.deliver(segment, now);
-    segment.send(stream, bytes);
-    segment.deliver(controller, now);
   }
-  settle();
-  require(segment.received() == bytes * static_cast<std::size_t>(state.iterations()));
-  require(controller.received() == segment.received());
+
+  Time now{std::chrono::hours(1)};
+  End controller{Role::Controller}, segment{Role::Segment};
+  std::vector<StreamId> ids;
+};
+
+// One turn, where so many streams write all the time.
+void SessionTurn(benchmark::State& state) {
+  Link link(static_cast<std::size_t>(state.range(0)));
+  Session& session = link.controller.session();
+  for (StreamId id : link.ids) session.want(id);
+  for (auto _ : state) {
+    auto turn = session.next_turn();
+    require(turn.has_value());
+    session.fill_done(turn->stream, 0, true);
+  }
+}
+BENCHMARK(SessionTurn)->Arg(1)->Arg(64)->Arg(10'000);
+
+// A controller sends so many bytes, the segment as many back; credit and acknowledgements go with them.
+void SessionRoundTrip(benchmark::State& state) {
+  auto bytes = static_cast<std::size_t>(state.range(0));
+  Link link(1);
+  for (auto _ : state) {
+    link.now += kStep;
+    link.controller.send(link.ids[0], bytes);
+    link.controller.deliver(link.segment, link.now);
+    link.segment.send(link.ids[0], bytes);
+    link.segment.deliver(link.controller, link.now);
+  }
+  link.settle();
+  require(link.segment.received() == bytes * static_cast<std::size_t>(state.iterations()));
+  require(link.controller.received() == link.segment.received());
 }
 BENCHMARK(SessionRoundTrip)->Arg(1)->Arg(200)->Arg(64 * 1024);
 
