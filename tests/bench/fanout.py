@@ -12,7 +12,8 @@ import time
 from legs import ANSWER, QUESTION
 from processes import DEADLINE, Failure
 from proxies import Cloudbus
-from workloads import MOST_LEGS, Requests, measured
+from servers import MOST_LEGS
+from workloads import Requests, measured
 
 # How a leg may end. Any other word in the controller's log, "lagging" for one, means that there were fewer legs.
 GOOD_ENDS = {"fin", "winner", "lost-race", "open"}
@@ -74,7 +75,9 @@ def measured_legs(pair, action):
 class Publish:
     """One client sends as fast as it can, the sinks take it; the rate is in gigabits of the client's a second."""
 
-    pairs, unit, amount = tuple(PAIRS), "Gbit/s", "GB"
+    pairs = tuple(PAIRS)
+    rows = (("Gbit/s", "rate", 1), ("the controller's CPU for each GB, s", "controller_each", 1e-6),
+            ("CPU for each GB, s", "cpu_each", 1e-6))
     about = "1 stream, client to servers, publish to 3"
     PIECE = bytes(128 * 1024)
 
@@ -123,7 +126,8 @@ def cores_apart(process):
 class FirstByte:
     """One conversation after the other: from just before a server's first byte is sent until the client has it."""
 
-    pairs, unit, amount = tuple(PAIRS), "conversations/s", "conversation"
+    pairs = tuple(PAIRS)
+    rows = (("median latency, us", "median", 1), ("p99 latency, us", "p99", 1))
     numbers = itertools.count()
 
     def __init__(self, about, is_apart):
@@ -166,6 +170,10 @@ class FanoutRequests(Requests):
 
     pairs = tuple(PAIRS)
 
+    def __init__(self, about, clients, close=False):
+        super().__init__(about, clients, close)
+        self.rows = (self.rate, ("the controller's CPU for each request, us", "controller_each", 1), self.cpu)
+
     def run(self, pair, options, seconds):
         return measured_legs(pair, lambda: super(FanoutRequests, self).run(pair, options, seconds))
 
@@ -174,7 +182,7 @@ WORKLOADS = {
     "fanout": Publish(),
     "fanout-first-byte": FirstByte("from the server's first byte to the client, half duplex with 3", False),
     "fanout-first-byte-apart": FirstByte("the same, client and controller on cores of their own", True),
-    "fanout-keepalive": FanoutRequests("64 clients, connections kept, half duplex to 3", 64, False),
-    "fanout-connections": FanoutRequests("64 clients, a connection for each request, half duplex to 3", 64, True),
+    "fanout-keepalive": FanoutRequests("64 clients, connections kept, half duplex to 3", 64),
+    "fanout-connections": FanoutRequests("64 clients, a connection for each request, half duplex to 3", 64, close=True),
 }
-DEFAULT = ("fanout", "fanout-first-byte", "fanout-first-byte-apart")
+TABLE = "fan-out"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs that a comparison starts: finding them, ports, processor time, memory, and their end."""
 
+import contextlib
 import ctypes
 import os
 import random
@@ -13,11 +14,17 @@ import time
 
 DEADLINE = 20  # seconds for a program to start, or to end
 TICKS = os.sysconf("SC_CLK_TCK")
-PACKAGES = {"wrk": "wrk", "iperf3": "iperf3", "haproxy": "haproxy", "nginx": "nginx"}
+PACKAGES = {"gnuplot": "gnuplot-nox", "haproxy": "haproxy", "iperf3": "iperf3", "nginx": "nginx-light", "wrk": "wrk"}
 FOLDERS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 
-# A loopback address of this run's own: a port that is free there stays free, because nobody else dials from it.
-HOME = "127.%d.%d.%d" % (random.randint(64, 250), random.randint(0, 255), random.randint(1, 254))
+
+def own_address():
+    """A loopback address of this run's own: a port that is free there stays free, because nobody else dials from it."""
+    return "127.%d.%d.%d" % (random.randint(64, 250), random.randint(0, 255), random.randint(1, 254))
+
+
+HOME = own_address()
+BETWEEN = own_address()  # between two proxies
 
 
 class Failure(Exception):
@@ -51,11 +58,16 @@ def first_line(*command):
     return result.stdout.strip().split("\n")[0].strip()
 
 
-def free_port(host):
+def free_ports(host, count):
+    """So many different ones."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
+    with contextlib.ExitStack() as probes:
+        ports = []
+        for _ in range(count):
+            probe = probes.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            probe.bind((host, 0))
+            ports.append(probe.getsockname()[1])
+        return ports
 
 
 def accepts(address):
@@ -76,7 +88,8 @@ def raise_descriptors(wanted):
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def _end_with_parent():
+def end_with_parent():
+    """In a child, before its program: it is not to outlive us."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
@@ -86,9 +99,10 @@ class Process:
     def __init__(self, name, command, folder, stdin=subprocess.DEVNULL):
         self.name = name
         self.log = os.path.join(folder, name + ".log")
+        self.began, self.took = time.monotonic(), None  # seconds until it was there
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen(command, stdin=stdin, stdout=log, stderr=log, cwd=folder,
-                                             preexec_fn=_end_with_parent)
+                                             preexec_fn=end_with_parent)
         self.pid = self._process.pid
 
     def said(self):
@@ -101,12 +115,23 @@ class Process:
             raise Failure(f"{self.name} has ended with {self._process.returncode}; it said:\n{self.said()[-2000:]}")
         return True
 
-    def wait_said(self, text):
-        """The first line of what it said that holds `text`."""
-        def find():
-            self.check()
-            return next((line for line in self.said().split("\n")[:-1] if text in line), None)
-        return wait_for(find, f"{self.name} to say {text!r}")
+    def is_there(self):
+        """What it was started for can be had."""
+        if self.took is None:
+            self.took = time.monotonic() - self.began
+
+    def wait_said(self, text, times=1):
+        """The line of what it said that holds `text`, for the first time or a later one."""
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            rest, found = "", []
+
+            def find():
+                nonlocal rest
+                self.check()
+                *lines, rest = (rest + log.read()).split("\n")
+                found.extend(line for line in lines if text in line)
+                return found[times - 1] if len(found) >= times else None
+            return wait_for(find, f"{self.name} to say {text!r}")
 
     def cpu(self):
         """Processor time in seconds, user and system, of its children that run too."""
@@ -116,6 +141,14 @@ class Process:
                 fields = stat.read().rsplit(")", 1)[1].split()
             total += int(fields[11]) + int(fields[12])
         return total / TICKS
+
+    def cpu_of_threads(self):
+        """The processor time of each of its threads, in nanoseconds."""
+        times = {}
+        for thread in os.listdir(f"/proc/{self.pid}/task"):
+            with open(f"/proc/{self.pid}/task/{thread}/schedstat", encoding="ascii") as stat:
+                times[thread] = int(stat.read().split()[0])
+        return times
 
     def _children(self):
         with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as children:

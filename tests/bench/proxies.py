@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is compared: pairs of proxies in front of the same servers, each started for one workload and stopped after it."""
 
+import collections
+import contextlib
 import os
 import re
 import shutil
 import tempfile
 
-from processes import HOME, Failure, Process, accepts, first_line, free_port, program, wait_for
+from processes import Failure, Process, accepts, first_line, free_ports, program, wait_for
 
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
@@ -28,7 +30,8 @@ class Pair:
         self.servers = servers
         try:
             self.launch(servers.addresses)
-            self.wait_listening(self.addresses)
+            with self.near():
+                self.wait_listening(self.addresses)
         except BaseException:
             self.stop()
             raise
@@ -37,10 +40,20 @@ class Pair:
     def launch(self, servers):
         raise NotImplementedError
 
+    # Where the two sides are: networks of their own where there is a wide area between them.
+
+    def near(self):
+        return self.options.wide.near.inside() if self.options.wide else contextlib.nullcontext()
+
+    def far(self):
+        return self.options.wide.far.inside() if self.options.wide else contextlib.nullcontext()
+
     def wait_listening(self, addresses):
         """One stands for all: what knocks at iperf3's would be taken for a test."""
-        address = addresses["Web"]
+        address = addresses.get("Web") or list(addresses.values())[-1]
         wait_for(lambda: self.check() and accepts(address), f"{self.name} to listen at {address}")
+        for process in self.processes:
+            process.is_there()
 
     def stop(self):
         for process in reversed(self.processes):
@@ -61,6 +74,10 @@ class Pair:
     def check(self):
         return all(process.check() for process in self.processes)
 
+    def explain(self):
+        """What it has logged of conversations that did not end well, for a message."""
+        return ""
+
     def cpu(self):
         return sum(process.cpu() for process in self.processes)
 
@@ -79,11 +96,17 @@ class Pair:
         self.processes.append(Process(name, command, self.folder))
         return self.processes[-1]
 
+    def fronts(self, services):
+        """Where clients find each service."""
+        host = self.options.host
+        return {name: (host, port) for name, port in zip(services, free_ports(host, len(services)))}
+
     def links(self, services):
-        """(listen, dial) for the inner hop of each service."""
+        """The inner hop of each service."""
         if self.options.link == "unix":
             return {name: ("unix", os.path.join(self.folder, name)) for name in services}
-        return {name: (HOME, free_port(HOME)) for name in services}
+        host = self.options.between
+        return {name: (host, port) for name, port in zip(services, free_ports(host, len(services)))}
 
 
 def joined(address):
@@ -96,45 +119,53 @@ class Cloudbus(Pair):
 
     name = "cloudbus"
     descriptors = 1  # the links are shared
-    keys = ""  # more of each service
+    GOOD_ENDS = ("client-fin/server-fin", "server-fin/client-fin", "client-reset")
+    common = ""  # more of each daemon
+    keys = ""    # more of each service
+    count = 1    # of links to each segment
 
     @staticmethod
     def version(options):
         return first_line(os.path.join(options.binaries, "controller"), "-V") + ", logging to a file"
 
     def launch(self, servers):
-        link = self.segment("segment", servers)
-        self.controller([link], {name: "" for name in servers})
+        with self.far():
+            link = self.segment("segment", servers)
+        with self.near():
+            self.controller([link], {name: "" for name in servers})
 
     def segment(self, name, servers):
         """Starts a segment; returns where it is to be had."""
-        bind = f"unix://{self.folder}/{name}.sock" if self.options.link == "unix" else f"tcp://{HOME}:0"
-        text = f"[Cloudbus]\nbind = {bind}\n"
+        bind = f"unix://{self.folder}/{name}.sock" if self.options.link == "unix" else f"tcp://{self.options.between}:0"
+        text = f"[Cloudbus]\n{self.common}bind = {bind}\n"
         for service, address in servers.items():
             text += f"[{service}]\nserver = tcp://{joined(address)}\n{self.keys}"
-        return self.address_of(self.daemon("segment", name, text), "segment")
+        return re.search(r" address=(\S+)", self.daemon("segment", name, text).wait_said(" listening ")).group(1)
 
     def controller(self, links, services):
         """Starts the controller; `services` has further keys of each."""
-        own = f"bind = tcp://{joined((self.options.host, 0))}\n" + "".join(f"server = {link}\n" for link in links)
-        text = "".join(f"[{service}]\n{own}{self.keys}{keys}" for service, keys in services.items())
+        self.addresses = self.fronts(services)
+        targets = "".join(f"server = {link}\n" for link in links)
+        text = f"[Cloudbus]\n{self.common}"
+        for service, keys in services.items():
+            text += f"[{service}]\nbind = tcp://{joined(self.addresses[service])}\n{targets}links = {self.count}\n{self.keys}{keys}"
         controller = self.daemon("controller", "controller", text)
         for link in links:
-            controller.wait_said(f"info link up segment={link} ")
-        for service in services:
-            host, port = self.address_of(controller, service)[len("tcp://"):].rsplit(":", 1)
-            self.addresses[service] = (host.strip("[]"), int(port))
+            controller.wait_said(f"info link up segment={link} ", self.count)
         return controller
+
+    def explain(self):
+        ends = collections.Counter(f"{process.name}: {end}" for process in self.processes
+                                   for end in re.findall(r" end=(\S+)", process.said()))
+        bad = [f"{count} times {end}" for end, count in ends.items() if not end.endswith(self.GOOD_ENDS)]
+        return "; the logs say " + (", ".join(bad) or "nothing")
 
     def daemon(self, role, name, text):
         path = self.write(name + ".ini", text)
         process = self.run(name, [os.path.join(self.options.binaries, role), "-f", path])
         process.wait_said("ready")
+        process.is_there()
         return process
-
-    @staticmethod
-    def address_of(daemon, subject):
-        return re.search(r" address=(\S+)", daemon.wait_said(f"info {subject} listening ")).group(1)
 
 
 class Haproxy(Pair):
@@ -157,14 +188,16 @@ defaults
         return first_line(program("haproxy"), "-v").split(" - ")[0] + ", TCP mode, nbthread 1, not logging"
 
     def launch(self, servers):
-        links = self.links(servers)
-        self.addresses = {name: (self.options.host, free_port(self.options.host)) for name in servers}
-        self.proxy("haproxy-server-side", links, servers)
-        self.wait_listening(links)
-        self.proxy("haproxy-client-side", self.addresses, links)
+        with self.far():
+            links = self.links(servers)
+            self.proxy("haproxy-server-side", links, servers)
+            self.wait_listening(links)
+        with self.near():
+            self.addresses = self.fronts(servers)
+            self.proxy("haproxy-client-side", self.addresses, links)
 
     def proxy(self, name, binds, targets):
-        text = self.GENERAL.format(maxconn=min(100_000, (self.options.limit - 100) // 2))
+        text = self.GENERAL.format(maxconn=min(100_000, (self.options.limit - 100 - len(binds)) // 2))
         for service, bind in binds.items():
             text += f"listen {service}\n    bind {self.place(bind)}\n    server next {self.place(targets[service])}\n"
         self.run(name, [program("haproxy"), "-db", "-f", self.write(name + ".cfg", text)])
@@ -198,11 +231,13 @@ stream {{
         return first_line(program("nginx"), "-v") + ", stream module, 1 worker, not logging"
 
     def launch(self, servers):
-        links = self.links(servers)
-        self.addresses = {name: (self.options.host, free_port(self.options.host)) for name in servers}
-        self.proxy("nginx-server-side", links, servers)
-        self.wait_listening(links)
-        self.proxy("nginx-client-side", self.addresses, links)
+        with self.far():
+            links = self.links(servers)
+            self.proxy("nginx-server-side", links, servers)
+            self.wait_listening(links)
+        with self.near():
+            self.addresses = self.fronts(servers)
+            self.proxy("nginx-client-side", self.addresses, links)
 
     def proxy(self, name, binds, targets):
         # As root, nginx would give its worker to a user who may not enter the folder of the links.
@@ -222,6 +257,7 @@ class Direct(Pair):
     """No proxy at all: what the machine, the clients and the servers can do."""
 
     name = "direct"
+    descriptors = 1
 
     @staticmethod
     def version(_):
@@ -238,4 +274,19 @@ class CloudbusWithoutResume(Cloudbus):
     keys = "resume = 0\n"
 
 
-PAIRS = {pair.name: pair for pair in (Cloudbus, CloudbusWithoutResume, Haproxy, Nginx, Direct)}
+class CloudbusWithThreads(Cloudbus):
+    """The same with two threads each, and so two links."""
+
+    name = "threads-2"
+    common = "threads = 2\n"
+
+
+class CloudbusWithLinks(Cloudbus):
+    """The same with four links."""
+
+    name = "links-4"
+    count = 4
+
+
+PAIRS = {pair.name: pair for pair in (Cloudbus, CloudbusWithThreads, CloudbusWithLinks, CloudbusWithoutResume, Haproxy,
+                                      Nginx, Direct)}

@@ -25,7 +25,9 @@ def shown(value):
 
 
 def shown_ratio(found):
-    return "-" if found is None else f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})"
+    if found is None:
+        return "-"
+    return "{} ({} to {})".format(*(f"{value:.2f}" if value >= 0.1 else f"{value:.2g}" for value in found))
 
 
 def lines_of(text_rows, markdown):
@@ -37,72 +39,60 @@ def lines_of(text_rows, markdown):
             for row in text_rows]
 
 
-def rows_of(results, names, of, figures):
-    """A row for each (title, key, scale): the medians of all, and the ratio `of` one to another."""
-    for title, key, scale in figures:
-        cells = [shown(median(results[name], key) * scale) if name in results and key in results[name][0] else "-"
-                 for name in names]
+# Which of the compared a ratio is of, where both were measured. In fan-out the figures of three legs are divided by those of one.
+RATIOS = (("cloudbus", "haproxy"), ("cloudbus", "nginx"), ("threads-2", "cloudbus"), ("resume-off", "cloudbus"),
+          ("3 legs", "1 leg"))
+OF_DIRECT = (("cloudbus", "direct"), ("links-4", "direct"))  # over a wide area
+TITLES = ("requests and bulk", "latency beside bulk", "wide area", "growth", "services, threads and fairness", "fan-out")
+
+
+def rows_of(name, entry, pairs, ratios):
+    """A row for each of the workload's figures: the medians of all, and the ratios."""
+    results = entry["rounds"]
+    for title, key, scale in entry["rows"]:
+        cells = [shown(median(results[pair], key) * scale) if pair in results and key in results[pair][0] else "-"
+                 for pair in pairs]
         if any(cell != "-" for cell in cells):
-            yield [title] + cells + [shown_ratio(ratio(results, key, *of))]
-
-
-def figures_of(workload, unit, amount):
-    if workload == "idle":
-        return (("idle: memory for each, bytes", "each", 1), ("idle: memory before them, MB", "base", 1e-6),
-                ("idle: processor, percent", "load", 100), ("idle: a newcomer's wait, median, ms", "median", 1),
-                ("idle: a newcomer's wait, p99, ms", "p99", 1))
-    rate = (f"{workload}: {unit}", "rate", 1)
-    wait = (f"{workload}: median latency, us", "median", 1)
-    if unit == "conversations/s":
-        return wait, (f"{workload}: p99 latency, us", "p99", 1)
-    span, scale = ("s", 1e-6) if unit == "Gbit/s" else ("us", 1)
-    cpu = (f"{workload}: CPU for each {amount}, {span}", "cpu_each", scale)
-    front = (f"{workload}: the controller's CPU for each {amount}, {span}", "controller_each", scale)
-    return (wait, cpu) if workload == "one" else (rate, front, cpu)
+            yield [f"{name}: {title}"] + cells + [shown_ratio(ratio(results, key, *of)) for of in ratios]
 
 
 class Table:
-    """Some workloads of a run; `of` names the one and the other of the ratio."""
+    """Some workloads of a run, put into a file between two marks."""
 
-    def __init__(self, mark, *of):
-        self.of = of
-        self.begin, self.end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    def __init__(self, title, report):
+        self.title, self.report = title, report
+        self.workloads = {name: entry for name, entry in report["workloads"].items() if entry["table"] == title}
+        measured = {pair: None for entry in self.workloads.values() for pair in entry["rounds"]}
+        self.pairs = [pair for pair in report["pairs"] if pair in measured]
+        self.pairs += [pair for pair in measured if pair not in self.pairs]
+        ratios = RATIOS + (OF_DIRECT if title == "wide area" else ())
+        self.ratios = [of for of in ratios if set(of) <= set(self.pairs)]
+        self.begin, self.end = f"<!-- {title}: begin -->", f"<!-- {title}: end -->"
 
-    def workloads(self, report):
-        return {name: entry for name, entry in report["workloads"].items() if self.of[0] in entry["rounds"]}
+    def render(self, markdown):
+        ratios = ["/".join(of) + (" (least to greatest)" if markdown else "") for of in self.ratios]
+        rows = [row for name, entry in self.workloads.items() for row in rows_of(name, entry, self.pairs, self.ratios)]
+        return "\n".join(lines_of([["" if markdown else self.title] + self.pairs + ratios] + rows, markdown))
 
-    def names(self, report):
-        return report["pairs"] if self.of[0] in report["pairs"] else list(reversed(self.of))
-
-    def render(self, report, markdown):
-        names, rows = self.names(report), []
-        for workload, entry in self.workloads(report).items():
-            figures = figures_of(workload, entry["unit"], entry["amount"])
-            rows += rows_of(entry["rounds"], names, self.of, figures)
-        ratio_title = "/".join(self.of) + (" (least to greatest)" if markdown else "")
-        return "\n".join(lines_of([[""] + names + [ratio_title]] + rows, markdown))
-
-    def summary(self, report):
+    def summary(self):
         """What was compared, in a few lines of Markdown, and the table."""
-        machine = "{cores} cores, {system}, kernel {kernel}".format(**report["machine"])
-        names = [name for name in report["versions"] if name in self.names(report)] or ["cloudbus"]
+        report = self.report
+        machine = "{cores} cores, {system}, kernel {kernel}, TCP with {congestion}".format(**report["machine"])
+        names = [name for name in report["versions"] if name in self.pairs] or ["cloudbus"]
         compared = ", ".join(f"{name} ({report['versions'][name]})" for name in names)
         return (f"Machine: {machine}.\nCompared: {compared}.\n{report['rounds']} rounds of {report['seconds']} s, clients "
-                f"over {report['client']}, links over {report['link']}.\n\n{self.render(report, True)}")
+                f"over {report['client']}, links over {report['link']}.\n\n{self.render(True)}")
 
-    def put_into(self, text, report):
+    def put_into(self, text):
         """The text with what stands between its two marks replaced, or None."""
         if text.count(self.begin) != 1 or text.count(self.end) != 1:
             return None
         before, rest = text.split(self.begin)
-        return f"{before}{self.begin}\n{self.summary(report)}\n{self.end}{rest.split(self.end)[1]}"
-
-
-TABLES = (Table("compare", "cloudbus", "haproxy"), Table("fan-out", "3 legs", "1 leg"))
+        return f"{before}{self.begin}\n{self.summary()}\n{self.end}{rest.split(self.end)[1]}"
 
 
 def tables_of(report):
-    return [table for table in TABLES if table.workloads(report)]
+    return [table for table in (Table(title, report) for title in TITLES) if table.workloads]
 
 
 def put_into(path, report):
@@ -110,7 +100,7 @@ def put_into(path, report):
     with open(path, encoding="utf-8") as file:
         text = file.read()
     for table in tables_of(report):
-        text = table.put_into(text, report)
+        text = table.put_into(text)
         if text is None:
             print(f"compare: {path} has not one {table.begin} and one {table.end}", file=sys.stderr)
             return 1
@@ -121,4 +111,4 @@ def put_into(path, report):
 
 def render(report, markdown):
     """The tables of a run."""
-    return "\n\n".join(table.render(report, markdown) for table in tables_of(report))
+    return "\n\n".join(table.render(markdown) for table in tables_of(report))
