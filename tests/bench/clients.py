@@ -74,7 +74,8 @@ class Wrk(Client):
         script = os.path.join(options.folder, "wrk.lua")
         with open(script, "w", encoding="utf-8") as file:
             file.write(WRK_SCRIPT)
-        command = [program("wrk"), "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", f"{self.TIMEOUT}s", "-s", script]
+        command = [program("wrk"), "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", f"{self.TIMEOUT}s"]
+        command += ["-s", script]
         command += ["-H", "Connection: close"] if close else []
         url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
         super().__init__(pair, command + [url], seconds)

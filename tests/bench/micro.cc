@@ -4,9 +4,8 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdlib>
-#include <cstring>
-#include <utility>
 #include <vector>
 
 #include "cloudbus/core/frame.h"

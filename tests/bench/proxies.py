@@ -148,7 +148,8 @@ class Cloudbus(Pair):
         targets = "".join(f"server = {link}\n" for link in links)
         text = f"[Cloudbus]\n{self.common}"
         for service, keys in services.items():
-            text += f"[{service}]\nbind = tcp://{joined(self.addresses[service])}\n{targets}links = {self.count}\n{self.keys}{keys}"
+            text += f"[{service}]\nbind = tcp://{joined(self.addresses[service])}\n{targets}links = {self.count}\n"
+            text += self.keys + keys
         controller = self.daemon("controller", "controller", text)
         for link in links:
             controller.wait_said(f"info link up segment={link} ", self.count)

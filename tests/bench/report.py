@@ -39,7 +39,7 @@ def lines_of(text_rows, markdown):
             for row in text_rows]
 
 
-# Which of the compared a ratio is of, where both were measured. In fan-out the figures of three legs are divided by those of one.
+# Which of the compared a ratio is of, where both were measured: the figures of the first by those of the second.
 RATIOS = (("cloudbus", "haproxy"), ("cloudbus", "nginx"), ("threads-2", "cloudbus"), ("resume-off", "cloudbus"),
           ("3 legs", "1 leg"))
 OF_DIRECT = (("cloudbus", "direct"), ("links-4", "direct"))  # over a wide area

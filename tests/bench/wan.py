@@ -18,6 +18,13 @@ from servers import Servers, check_answers, exchange
 E2E = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e")
 
 
+def allow_buffers():
+    """What is on its way fits into the kernel's buffers: 100 ms of 500 Mbit/s are more than its defaults."""
+    for name, first in (("tcp_rmem", 131_072), ("tcp_wmem", 16_384)):
+        with open(f"/proc/sys/net/ipv4/{name}", "w", encoding="ascii") as limits:
+            limits.write(f"4096 {first} {32 << 20}")
+
+
 @contextlib.contextmanager
 def started(pair, options, properties):
     """The pair, and its servers, with a wide area between them; clients made meanwhile are near."""
@@ -28,7 +35,10 @@ def started(pair, options, properties):
     try:
         with wide_area.WideArea(**properties) as wide, contextlib.ExitStack() as stack:
             pair.options.wide, pair.options.between = wide, wide_area.FAR
+            with wide.near.inside():
+                allow_buffers()
             with wide.far.inside():
+                allow_buffers()
                 servers = Servers(stack.enter_context(options.new_folder()), wide_area.FAR)
             stack.callback(servers.stop)
             with pair.start(servers), wide.near.inside():
