@@ -123,7 +123,7 @@ bool Peer::flush() {
     else
       session_.fill_done(turn->stream, 0, false);
   }
-  link_->write(session_.output());
+  link_->write(session_.output(), session_.round_trip());
   session_.on_written(worker_.now());
   bool is_broken = link_->status() == Link::Status::Broken;
   if (session_.is_closed())

@@ -18,14 +18,10 @@ namespace {
 
 constexpr int kMostParts = 64;
 constexpr int kUserTimeoutMs = 10'000;  // doc/protocol.md, section 6
-// Bytes unsent in the kernel: doc/protocol.md, section 8.
-constexpr std::size_t kMostUnsent = 256 * 1024;
-constexpr std::size_t unsent_for(std::size_t most_unwritten) { return std::min(most_unwritten / 2, kMostUnsent); }
 
 }  // namespace
 
-Link::Link(Loop& loop, int fd, LinkOwner& owner)
-    : loop_(loop), owner_(owner), fd_(fd), unsent_(unsent_for(Standing::kMost)) {
+Link::Link(Loop& loop, int fd, LinkOwner& owner) : loop_(loop), owner_(owner), fd_(fd) {
   // These fail on a Unix socket, which needs none of them.
   int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -80,7 +76,7 @@ void Link::block() {
   writable_.start(loop_.base(), fd_, EV_WRITE, on_writable, this);
 }
 
-void Link::write(Output& output) {
+void Link::write(Output& output, Duration round_trip) {
   while (!output.empty() && !blocked_ && status_ != Status::Broken) {
     iovec parts[kMostParts];
     int count = output.gather(parts, kMostParts);
@@ -91,15 +87,18 @@ void Link::write(Output& output) {
     std::size_t taken = put < 0 ? 0 : static_cast<std::size_t>(put);
     output.consume(taken);
     standing_.on_taken(taken);
-    if (taken < offered) on_full();
+    if (taken == offered) continue;
+    block();
+    standing_.on_full(blocked_since_);
   }
   if (!blocked_) standing_.on_emptied();
+  limit_unwritten(round_trip);
 }
 
-void Link::on_full() {
-  block();
-  standing_.on_full(blocked_since_);
-  std::size_t unsent = unsent_for(standing_.most());
+// Half of what may stand, stands in the kernel: doc/protocol.md, section 8.
+void Link::limit_unwritten(Duration round_trip) {
+  most_unwritten_ = standing_.most(round_trip);
+  std::size_t unsent = most_unwritten_ / 2;
   if (unsent >= unsent_ / 2 && unsent <= unsent_ + unsent_ / 2) return;
   unsent_ = unsent;
   limit_unsent();

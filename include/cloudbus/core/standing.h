@@ -13,9 +13,9 @@ namespace cloudbus {
 
 class Standing {
  public:
-  static constexpr std::size_t kMost = 1024 * 1024;  // bytes
-  static constexpr std::size_t kLeast = 64 * 1024;   // bytes
-  static constexpr Duration kMoment = std::chrono::milliseconds(10);
+  static constexpr std::size_t kMost = 1024 * 1024;                   // bytes
+  static constexpr std::size_t kLeast = 64 * 1024;                    // bytes
+  static constexpr Duration kMoment = std::chrono::milliseconds(10);  // at least; otherwise a fourth of a round trip
 
   // The kernel took so many bytes.
   void on_taken(std::size_t bytes) { taken_ += bytes; }
@@ -40,9 +40,9 @@ class Standing {
   }
 
   // Bytes; kMost while nothing is known.
-  std::size_t most() const {
+  std::size_t most(Duration round_trip) const {
     if (rate_ == 0) return kMost;
-    double carried = rate_ * static_cast<double>(kMoment.count());
+    double carried = rate_ * static_cast<double>(std::max(kMoment, round_trip / 4).count());
     return static_cast<std::size_t>(std::clamp(carried, double{kLeast}, double{kMost}));
   }
 

@@ -34,12 +34,13 @@ class Link {
   // Reads into `buffer` once; returns what came, nothing where there was nothing. Look at status() after it.
   Bytes read(MutableBytes buffer);
 
-  // Writes what the kernel takes. While is_blocked(), on_link_writable() will tell when to go on.
-  void write(Output& output);
+  // Writes what the kernel takes. While is_blocked(), on_link_writable() will tell when to go on. `round_trip` is the
+  // link's, 0 while it is not known.
+  void write(Output& output, Duration round_trip);
 
   bool is_blocked() const { return blocked_; }
   // How many bytes of output may stand before more is taken in.
-  std::size_t most_unwritten() const { return standing_.most(); }
+  std::size_t most_unwritten() const { return most_unwritten_; }
   Time blocked_since() const { return blocked_since_; }  // while it is
   Status status() const { return status_; }
   int error() const { return error_; }  // of errno, when broken
@@ -56,7 +57,7 @@ class Link {
   static void on_writable(int fd, short what, void* owner) noexcept;
   void fail(int error);
   void block();
-  void on_full();
+  void limit_unwritten(Duration round_trip);
   void limit_unsent();
 
   Loop& loop_;
@@ -65,7 +66,8 @@ class Link {
   bool blocked_ = false;
   Time blocked_since_{};
   Standing standing_;
-  std::size_t unsent_;  // bytes at most in the kernel
+  std::size_t most_unwritten_ = Standing::kMost;
+  std::size_t unsent_ = Standing::kMost / 2;  // bytes at most in the kernel
   Status status_ = Status::Open;
   int error_ = 0;
   Watch readable_, writable_;
