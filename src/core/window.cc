@@ -45,7 +45,7 @@ std::optional<std::uint64_t> ReceiveWindow::consume(std::uint64_t bytes, Time no
   resize(now, round_trip, budget);
   std::uint64_t window = budget.pressed() ? std::min(window_, kFloor) : window_;
   std::uint64_t limit = consumed_ + window;
-  if (limit < limit_ + window / 2) return std::nullopt;
+  if (limit < limit_ + std::min<std::uint64_t>(window / 2, kMostPerGrant)) return std::nullopt;
   limit_ = limit;
   return limit_;
 }
@@ -62,8 +62,8 @@ void ReceiveWindow::resize(Time now, Duration round_trip, Budget& budget) {
     round_bytes_ = consumed_;
     return;
   }
-  if (consumed_ - round_bytes_ < window_ / 2 || window_ >= kMaxWindow) return;
-  std::uint32_t doubled = std::min(window_ * 2, kMaxWindow);
+  if (consumed_ - round_bytes_ < window_ / 2 || window_ >= kMost) return;
+  std::uint32_t doubled = std::min(window_ * 2, kMost);
   if (!budget.reserve(doubled - window_)) return;
   window_ = doubled;
   round_start_ = now;

@@ -95,7 +95,7 @@ class Application {
       case EventKind::Data:
         require(!event.data.empty() && !found->second.finished, "data before FIN");
         found->second.unread += event.data.size();
-        require(found->second.unread <= kMaxWindow, "no more than a window");
+        require(found->second.unread <= ReceiveWindow::kMost, "no more than a window");
         if (event.stream % 5 == 4) end_stream(event.stream);
         return;
       case EventKind::Finished:

@@ -7,8 +7,9 @@ namespace cloudbus {
 namespace {
 
 TEST(LinkCode, HasTheNamesOfTheTable) {
-  const char* names[] = {"no-error",    "frame-error", "protocol-error",    "credit-error", "wrong-role", "version",
-                         "unsupported", "flood",       "handshake-timeout", "ping-timeout", "shutdown", "unknown-session"};
+  const char* names[] = {"no-error",          "frame-error",  "protocol-error", "credit-error",
+                         "wrong-role",        "version",      "unsupported",    "flood",
+                         "handshake-timeout", "ping-timeout", "shutdown",       "unknown-session"};
   for (std::uint16_t wire = 0; wire < std::size(names); wire++) EXPECT_EQ(name_of(link_code(wire)), names[wire]);
 }
 
@@ -18,10 +19,9 @@ TEST(LinkCode, AnUnknownOneIsAProtocolError) {
 }
 
 TEST(StreamCode, HasTheNamesOfTheTable) {
-  const char* names[] = {"cancelled",      "client-reset",    "server-reset",       "unknown-service",
-                         "connect-failed", "connect-timeout", "overload",           "no-descriptors",
-                         "going-away",     "idle-timeout",    "half-close-timeout", "drain-timeout",
-                         "lost-race",      "lagging",         "no-quorum"};
+  const char* names[] = {"cancelled",          "client-reset",  "server-reset",   "unknown-service", "connect-failed",
+                         "connect-timeout",    "overload",      "no-descriptors", "going-away",      "idle-timeout",
+                         "half-close-timeout", "drain-timeout", "lost-race",      "lagging",         "no-quorum"};
   for (std::uint16_t wire = 0; wire < std::size(names); wire++) EXPECT_EQ(name_of(stream_code(wire)), names[wire]);
   EXPECT_EQ(name_of(StreamCode::LinkLost), "link-lost");
 }

@@ -162,7 +162,7 @@ std::unique_ptr<SessionEnd> measured(Duration round_trip, std::uint64_t memory =
 TEST(Credit, AWindowGrowsTo16MiBWhenItIsUsedUpEachRoundTrip) {
   auto end = measured(milliseconds(20));
   receive_fast(*end, milliseconds(20), 24);  // 10 doublings from 16 KiB
-  EXPECT_EQ(end->session.find(1)->window.window(), kMaxWindow);
+  EXPECT_EQ(end->session.find(1)->window.window(), ReceiveWindow::kMost);
 }
 
 TEST(Credit, AWindowStaysWhenItIsNotUsedUp) {

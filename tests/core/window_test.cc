@@ -126,19 +126,19 @@ TEST(ReceiveWindow, StaysWhenHalfIsUsedMoreSlowly) {
   EXPECT_EQ(window.window(), kInitial);
 }
 
-TEST(ReceiveWindow, GrowsUpTo16MiBAndNoFurther) {
+TEST(ReceiveWindow, GrowsUpToItsMostAndNoFurther) {
   Budget budget(kPlenty);
   ReceiveWindow window(kInitial);
   keep_busy(window, kNow, kNow + seconds(5), budget);
-  EXPECT_EQ(window.window(), kMaxWindow);
-  EXPECT_LE(window.limit() - window.consumed(), kMaxWindow);
+  EXPECT_EQ(window.window(), ReceiveWindow::kMost);
+  EXPECT_LE(window.limit() - window.consumed(), ReceiveWindow::kMost);
 }
 
 TEST(ReceiveWindow, ReachesItsMostInTwoRoundTripsForEachDoubling) {
   Budget budget(kPlenty);
   ReceiveWindow window(kInitial);
-  keep_busy(window, kNow, kNow + 8 * 2 * kRoundTrip + kRoundTrip, budget);  // 64 KiB to 16 MiB is 8 doublings
-  EXPECT_EQ(window.window(), kMaxWindow);
+  keep_busy(window, kNow, kNow + 9 * 2 * kRoundTrip + kRoundTrip, budget);  // 64 KiB to 32 MiB is 9 doublings
+  EXPECT_EQ(window.window(), ReceiveWindow::kMost);
 }
 
 TEST(ReceiveWindow, FallsBackAfterTenSecondsWithoutData) {
