@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/net/link.h"
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -91,14 +93,25 @@ void Link::write(Output& output, Duration round_trip) {
     block();
     standing_.on_full(blocked_since_);
   }
-  if (!blocked_) standing_.on_emptied();
-  limit_unwritten(round_trip);
+  if (!blocked_ && is_overfull())
+    block();
+  else if (!blocked_)
+    standing_.on_emptied();
+  limit_unwritten(standing_.most(round_trip, loop_.now()));
 }
 
-// Half of what may stand, stands in the kernel: doc/protocol.md, section 8.
-void Link::limit_unwritten(Duration round_trip) {
-  most_unwritten_ = standing_.most(round_trip);
-  std::size_t unsent = most_unwritten_ / 2;
+// The kernel takes whole buffers, and more than it was told. On a slow link that matters: what is taken in now would
+// only wait, and who is to go first may come until there is room.
+bool Link::is_overfull() const {
+  if (most_unwritten_ == Standing::kMost) return false;
+  int bytes = 0;
+  return ::ioctl(fd_, SIOCOUTQNSD, &bytes) == 0 && static_cast<std::size_t>(bytes) >= unsent_;
+}
+
+// Half of it may stand in the kernel: doc/protocol.md, section 8.
+void Link::limit_unwritten(std::size_t bytes) {
+  most_unwritten_ = bytes;
+  std::size_t unsent = std::min(bytes / 2, kMostUnsent);
   if (unsent >= unsent_ / 2 && unsent <= unsent_ + unsent_ / 2) return;
   unsent_ = unsent;
   limit_unsent();

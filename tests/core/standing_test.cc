@@ -8,71 +8,68 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A link that is always full, and carries so many bytes in a millisecond.
-void fill(Standing& standing, Time& now, std::size_t bytes_in_ms, int times = 50) {
-  for (int i = 0; i < times; i++) {
-    standing.on_taken(4 * bytes_in_ms);
-    now += 4ms;
-    standing.on_full(now);
+class StandingTest : public testing::Test {
+ protected:
+  // The link is full every 4 ms, and carries so many bytes in a millisecond.
+  void fill(std::size_t bytes_in_ms, int times = 200) {
+    for (int i = 0; i < times; i++) {
+      standing_.on_taken(4 * bytes_in_ms);
+      standing_.on_full(now_ += 4ms);
+    }
   }
+  std::size_t most(Duration round_trip = 1ms) const { return standing_.most(round_trip, now_); }
+
+  Standing standing_;
+  Time now_{10s};
+};
+
+TEST_F(StandingTest, OfALinkThatIsNotKnownMuchMayStand) {
+  EXPECT_EQ(most(), Standing::kMost);
+  standing_.on_taken(100);
+  standing_.on_full(now_);
+  EXPECT_EQ(most(), Standing::kMost);
 }
 
-TEST(Standing, OfALinkThatIsNotKnownMuchMayStand) {
-  Standing standing;
-  EXPECT_EQ(standing.most(1ms), Standing::kMost);
-  standing.on_taken(100);
-  standing.on_full(Time{1s});
-  EXPECT_EQ(standing.most(1ms), Standing::kMost);
+TEST_F(StandingTest, OfASlowLinkItIsWhatTheLinkCarriesInAMoment) {
+  fill(20'000);
+  EXPECT_NEAR(static_cast<double>(most()), 200'000, 2'000);
 }
 
-TEST(Standing, OfASlowLinkItIsWhatTheLinkCarriesInAMoment) {
-  Standing standing;
-  Time now{1s};
-  fill(standing, now, 20'000);
-  EXPECT_NEAR(static_cast<double>(standing.most(1ms)), 200'000, 2'000);
+TEST_F(StandingTest, OverALongWayItIsAFourthOfARoundTrip) {
+  fill(10'000);
+  EXPECT_NEAR(static_cast<double>(most(200ms)), 500'000, 5'000);
 }
 
-TEST(Standing, OverALongWayItIsAFourthOfARoundTrip) {
-  Standing standing;
-  Time now{1s};
-  fill(standing, now, 10'000);
-  EXPECT_NEAR(static_cast<double>(standing.most(200ms)), 500'000, 5'000);
+TEST_F(StandingTest, ItHasBounds) {
+  fill(100);
+  EXPECT_EQ(most(), Standing::kLeast);
+  fill(10'000'000);
+  EXPECT_EQ(most(), Standing::kMost);
 }
 
-TEST(Standing, ItHasBounds) {
-  Standing standing;
-  Time now{1s};
-  fill(standing, now, 100);
-  EXPECT_EQ(standing.most(1ms), Standing::kLeast);
-  fill(standing, now, 10'000'000);
-  EXPECT_EQ(standing.most(1ms), Standing::kMost);
-}
-
-TEST(Standing, TheTimeInWhichALinkHadNothingToCarryDoesNotCount) {
-  Standing standing;
-  Time now{1s};
-  fill(standing, now, 20'000);
-  std::size_t before = standing.most(1ms);
-  standing.on_taken(10);
-  standing.on_emptied();
-  now += 10s;
-  standing.on_taken(300'000);
-  standing.on_full(now);
-  EXPECT_GE(standing.most(1ms), before);
-}
-
-TEST(Standing, ALinkThatTakesEverythingSoonHasItsBytesAgain) {
-  Standing standing;
-  Time now{1s};
-  fill(standing, now, 1'000);
-  EXPECT_EQ(standing.most(1ms), Standing::kLeast);
-  for (int i = 0; i < 10; i++) {
-    standing.on_taken(Standing::kLeast);
-    standing.on_full(now += 1ms);
-    standing.on_taken(Standing::kLeast);
-    standing.on_emptied();
+TEST_F(StandingTest, BurstsWithinAMomentAreNoRate) {
+  for (int i = 0; i < 1000; i++) {  // 8 KiB every millisecond, each taken at once and followed by another try
+    standing_.on_taken(8 * 1024);
+    standing_.on_full(now_ += 999us);
+    standing_.on_full(now_ += 1us);
   }
-  EXPECT_EQ(standing.most(1ms), Standing::kMost);
+  EXPECT_NEAR(static_cast<double>(most()), 10 * 8 * 1024, 3'000);
+}
+
+TEST_F(StandingTest, TheTimeInWhichALinkHadNothingToCarryCountsLittle) {
+  fill(20'000);
+  std::size_t before = most();
+  standing_.on_taken(10);
+  standing_.on_emptied();
+  standing_.on_full(now_ += 500ms);
+  EXPECT_GT(most(), before - before / 10);
+}
+
+TEST_F(StandingTest, WhatWasKnownOfALinkThatIsNotFullIsForgotten) {
+  fill(1'000);
+  EXPECT_EQ(most(), Standing::kLeast);
+  now_ += 2s;
+  EXPECT_EQ(most(), Standing::kMost);
 }
 
 }  // namespace

@@ -53,11 +53,15 @@ class Link {
   int release();
 
  private:
+  // Less than the windows of two streams: a link that is slow has to show it.
+  static constexpr std::size_t kMostUnsent = 256 * 1024;
+
   static void on_readable(int fd, short what, void* owner) noexcept;
   static void on_writable(int fd, short what, void* owner) noexcept;
   void fail(int error);
   void block();
-  void limit_unwritten(Duration round_trip);
+  bool is_overfull() const;
+  void limit_unwritten(std::size_t bytes);
   void limit_unsent();
 
   Loop& loop_;
@@ -67,7 +71,7 @@ class Link {
   Time blocked_since_{};
   Standing standing_;
   std::size_t most_unwritten_ = Standing::kMost;
-  std::size_t unsent_ = Standing::kMost / 2;  // bytes at most in the kernel
+  std::size_t unsent_ = kMostUnsent;  // bytes at most in the kernel
   Status status_ = Status::Open;
   int error_ = 0;
   Watch readable_, writable_;
