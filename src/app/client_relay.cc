@@ -71,7 +71,8 @@ void ClientRelay::open_leg_on(LegId leg, Peer& peer, std::string address) {
   Legs::Stream& stream = legs_->streams[leg];
   stream.peer = peer.id();
   stream.address = std::move(address);
-  stream.id = peer.session().open({conversation_, service_.priority, service_.service, client_.substr(0, 255)}, leg_owner(id_, leg));
+  stream.id = peer.session().open({conversation_, service_.priority, service_.service, client_.substr(0, 255)},
+                                  leg_owner(id_, leg));
   worker_.touch(peer);
   log_step("opens a leg");
   legs_->fanout.on_opened(leg);
@@ -165,10 +166,9 @@ void ClientRelay::run(const Fanout::Command& command) {
       return;
     case Kind::Reset:
       if (command.code == StreamCode::Lagging)
-        log_line(LogLevel::Warning, service_.name, "the server lags behind the others and is left out",
-                 {{"server", server_of(command.leg)},
-                  {"behind", legs_->fanout.front() - leg.sent},
-                  {"id", conversation_}});
+        log_line(
+            LogLevel::Warning, service_.name, "the server lags behind the others and is left out",
+            {{"server", server_of(command.leg)}, {"behind", legs_->fanout.front() - leg.sent}, {"id", conversation_}});
       if (session) session->reset(stream, command.code);
       legs_->streams[command.leg].id = 0;
       return leave_server(command.leg);

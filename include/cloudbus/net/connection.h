@@ -49,8 +49,8 @@ class Connection {
 
   // Reads into `parts`. End: the peer has ended. Broken: reset, or another error.
   IoResult read(iovec* parts, int count);
-  // NotReading: a Unix peer that reads no more but may still write. Broken: reset, or another error. `more`: finish() or
-  // another write follows at once, so that the last bytes need not go alone.
+  // NotReading: a Unix peer that reads no more but may still write. Broken: reset, or another error. `more`: finish()
+  // or another write follows at once, so that the last bytes need not go alone.
   IoResult write(iovec* parts, int count, bool more = false);
 
   // No more will be written: FIN.

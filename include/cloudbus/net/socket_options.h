@@ -7,7 +7,8 @@
 
 namespace cloudbus {
 
-// For a new socket of `local` or to `remote`; those that are accepted inherit it. Does nothing to a Unix socket.
+// For a new socket that is to listen at the address or to connect to it; those that are accepted inherit it. Does
+// nothing to a Unix socket.
 void prepare_socket(int fd, const Address& address);
 
 }  // namespace cloudbus
