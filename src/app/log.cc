@@ -96,7 +96,8 @@ std::size_t utf8_length(std::string_view text) {
 
 std::int64_t tenths_of_ms(Duration time) { return (time.count() + 50) / 100; }
 
-// A line for each conversation is most of what a short conversation costs outside of the kernel: nothing is allocated.
+// A line for each conversation is most of what a short conversation costs outside of the kernel: its parts are written
+// in place.
 using Line = fmt::memory_buffer;
 
 void append(Line& line, std::string_view text) { line.append(text.data(), text.data() + text.size()); }

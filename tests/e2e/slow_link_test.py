@@ -18,7 +18,7 @@ class SlowLink(pair.Case):
         """{name: address} of services with these lines, all over one slow link."""
         segment = self.segment("[Cloudbus]\nbind=tcp://127.0.0.1:0\n" + "".join(
             f"[{name}]\nserver={server}\n" for name, (server, _) in services.items()))
-        self.cutter = Cutter("tcp://" + segment.listening()[0].fields["address"].removeprefix("tcp://"), rate=RATE)
+        self.cutter = Cutter(segment.listening()[0].fields["address"], rate=RATE)
         self.addCleanup(self.cutter.close)
         controller = self.controller("".join(f"[{name}]\nbind=tcp://127.0.0.1:0\nserver={self.cutter.url}\n{lines}\n"
                                              for name, (_, lines) in services.items()))
@@ -35,34 +35,33 @@ class SlowLink(pair.Case):
                 counted[0] += len(data)
         return self.backend(take), counted
 
-    def upload(self, url):
-        """Sends without end, in the background, until the test is over."""
+    def keep_busy(self, url, move):
+        """A client that calls `move` with its socket, in the background, until the test is over."""
         client = self.connect(url)
 
-        def send():
+        def run():
             try:
                 while True:
-                    client.socket.sendall(bytes(64 * KIB))
-            except OSError:
+                    move(client.socket)
+            except (OSError, EOFError):
                 pass
-        thread = threading.Thread(target=send, daemon=True)
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         self.addCleanup(thread.join)
         self.addCleanup(client.close)
+
+    def upload(self, url):
+        """Sends without end."""
+        self.keep_busy(url, lambda sock: sock.sendall(bytes(64 * KIB)))
 
     def download(self, url, counted):
-        client = self.connect(url)
-
-        def take():
-            try:
-                while data := client.socket.recv(256 * KIB):
-                    counted[0] += len(data)
-            except OSError:
-                pass
-        thread = threading.Thread(target=take, daemon=True)
-        thread.start()
-        self.addCleanup(thread.join)
-        self.addCleanup(client.close)
+        """Counts what comes, from a server that sends without end."""
+        def take(sock):
+            data = sock.recv(256 * KIB)
+            if not data:
+                raise EOFError
+            counted[0] += len(data)
+        self.keep_busy(url, take)
 
     def shares(self, first, last):
         """What both get while 8 MiB pass, once both move."""
