@@ -11,7 +11,8 @@
 namespace cloudbus {
 namespace {
 
-constexpr std::uint64_t kMostUnacknowledged = 512 * 1024;  // bytes; fewer of them stay warm in the sender's cache
+constexpr std::uint64_t kMostUnacknowledged = 128 * 1024;  // bytes; fewer of them stay warm in the sender's cache
+constexpr std::uint64_t kLeastWindow = 1024 * 1024;        // bytes that a session may keep when all of them keep much
 constexpr Duration kAckDelay = std::chrono::seconds(1);
 
 }  // namespace
@@ -33,8 +34,8 @@ void Session::agree_on_resuming() {
 // The peer has to acknowledge something before more is sent.
 bool Session::is_full() const {
   if (!is_resumable()) return false;
-  // With little left, as much as the peer takes to acknowledge.
-  std::uint64_t window = budget_.keeps_much() ? std::min(resume_window_, 2 * kMostUnacknowledged) : resume_window_;
+  // With little left, a multiple of what the peer takes to acknowledge.
+  std::uint64_t window = budget_.keeps_much() ? std::min(resume_window_, kLeastWindow) : resume_window_;
   return output_.kept() - output_.rewound() + output_.size() >= window;
 }
 
