@@ -118,10 +118,7 @@ bool Peer::flush() {
   while (!session_.is_closed() && !link_->is_blocked() && session_.output().size() < link_->most_unwritten()) {
     auto turn = session_.next_turn();
     if (!turn) break;
-    if (Relay* relay = worker_.find_relay(turn->owner))
-      relay->fill(session_, *turn, leg_of(turn->owner));
-    else
-      session_.fill_done(turn->stream, 0, false);
+    fill(*turn);
   }
   link_->write(session_.output(), session_.round_trip());
   session_.on_written(worker_.now());
@@ -132,6 +129,15 @@ bool Peer::flush() {
     lose(std::strerror(link_->error()));
   arm();
   return !gone_ && link_ && !link_->is_blocked() && session_.has_turns();
+}
+
+void Peer::fill(Session::Turn turn) {
+  std::size_t standing = session_.output().size(), most = link_->most_unwritten();
+  turn.bytes = std::min(turn.bytes, std::max(most - standing, most / 2));
+  Relay* relay = worker_.find_relay(turn.owner);
+  if (!relay) return session_.fill_done(turn.stream, 0, false);
+  relay->fill(session_, turn, leg_of(turn.owner));
+  if (session_.output().size() > standing && relay->says_little()) link_->on_small();
 }
 
 // "flood: too many pings", "closed by the segment: no-error: drained"

@@ -10,7 +10,6 @@
 namespace cloudbus {
 namespace {
 
-constexpr std::uint32_t kSmallRead = 16 * 1024;
 constexpr std::uint32_t kLargeRead = Output::kMaxFill;
 constexpr int kMostParts = 64;
 constexpr std::size_t kMostFields = 12;  // of a conversation's line

@@ -97,21 +97,22 @@ void Link::write(Output& output, Duration round_trip) {
     block();
   else if (!blocked_)
     standing_.on_emptied();
-  limit_unwritten(standing_.most(round_trip, loop_.now()));
+  limit_unwritten(round_trip);
 }
 
 // The kernel takes whole buffers, and more than it was told. On a slow link that matters: what is taken in now would
 // only wait, and who is to go first may come until there is room.
 bool Link::is_overfull() const {
-  if (most_unwritten_ == Standing::kMost) return false;
+  if (!is_slow_) return false;
   int bytes = 0;
   return ::ioctl(fd_, SIOCOUTQNSD, &bytes) == 0 && static_cast<std::size_t>(bytes) >= unsent_;
 }
 
 // Half of it may stand in the kernel: doc/protocol.md, section 8.
-void Link::limit_unwritten(std::size_t bytes) {
-  most_unwritten_ = bytes;
-  std::size_t unsent = std::min(bytes / 2, kMostUnsent);
+void Link::limit_unwritten(Duration round_trip) {
+  most_unwritten_ = standing_.most(round_trip, loop_.now());
+  is_slow_ = standing_.is_slow(round_trip, loop_.now());
+  std::size_t unsent = std::min(most_unwritten_ / 2, kMostUnsent);
   if (unsent >= unsent_ / 2 && unsent <= unsent_ + unsent_ / 2) return;
   unsent_ = unsent;
   limit_unsent();

@@ -47,6 +47,24 @@ TEST_F(StandingTest, ItHasBounds) {
   EXPECT_EQ(most(), Standing::kMost);
 }
 
+TEST_F(StandingTest, BesideWhoHasLittleToSayLessMayStandForAWhile) {
+  standing_.on_small(now_);
+  EXPECT_EQ(most(), Standing::kMostBesideSmall);
+  EXPECT_EQ(most(100ms), Standing::kMost);  // where the way takes longer anyway
+  EXPECT_FALSE(standing_.is_slow(1ms, now_));
+  now_ += Standing::kRecent;
+  EXPECT_EQ(most(), Standing::kMostBesideSmall);
+  now_ += 1us;
+  EXPECT_EQ(most(), Standing::kMost);
+}
+
+TEST_F(StandingTest, ASlowLinkIsSlowBesideThemToo) {
+  fill(1'000);
+  standing_.on_small(now_);
+  EXPECT_TRUE(standing_.is_slow(1ms, now_));
+  EXPECT_EQ(most(), Standing::kLeast);
+}
+
 TEST_F(StandingTest, BurstsWithinAMomentAreNoRate) {
   for (int i = 0; i < 1000; i++) {  // 8 KiB every millisecond, each taken at once and followed by another try
     standing_.on_taken(8 * 1024);

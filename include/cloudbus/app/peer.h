@@ -80,6 +80,7 @@ class Peer final : private LinkOwner {
   std::string closing_words() const;
   void dispatch(const Event& event);
   void resize_reads(bool full);
+  void fill(Session::Turn turn);
   void end(std::string reason, StreamCode code = StreamCode::LinkLost);
   void receive(Bytes input);
   void expire(Time now);

@@ -49,6 +49,8 @@ class Relay : private ConnectionOwner {
 
   // It is this stream's turn: reads from the socket into the session.
   virtual void fill(Session& session, const Session::Turn& turn, LegId leg);
+  // Its socket had little to read lately.
+  bool says_little() const { return read_size_ == kSmallRead; }
 
   // Ends the conversation at once, on both sides.
   void abort(StreamCode code);
@@ -126,7 +128,8 @@ class Relay : private ConnectionOwner {
 
   Time started_, opened_{}, last_activity_;
   Time armed_ = Time::max();  // on_deadline() comes then
-  std::uint32_t read_size_;   // bytes, grows with what the socket has
+  static constexpr std::uint32_t kSmallRead = 16 * 1024;
+  std::uint32_t read_size_;  // bytes, grows with what the socket has
   Side near_;
   Stage stage_ = Stage::Waiting;
   bool readable_ = true;    // as far as is known: there may be bytes from the start

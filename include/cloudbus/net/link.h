@@ -41,6 +41,8 @@ class Link {
   bool is_blocked() const { return blocked_; }
   // How many bytes of output may stand before more is taken in.
   std::size_t most_unwritten() const { return most_unwritten_; }
+  // Little was taken in from a stream that had no more.
+  void on_small() { standing_.on_small(loop_.now()); }
   Time blocked_since() const { return blocked_since_; }  // while it is
   Status status() const { return status_; }
   int error() const { return error_; }  // of errno, when broken
@@ -61,13 +63,14 @@ class Link {
   void fail(int error);
   void block();
   bool is_overfull() const;
-  void limit_unwritten(std::size_t bytes);
+  void limit_unwritten(Duration round_trip);
   void limit_unsent();
 
   Loop& loop_;
   LinkOwner& owner_;
   int fd_;
   bool blocked_ = false;
+  bool is_slow_ = false;
   Time blocked_since_{};
   Standing standing_;
   std::size_t most_unwritten_ = Standing::kMost;
