@@ -14,15 +14,11 @@
 
 namespace cloudbus {
 
-void Connection::start(Loop& loop, int fd, bool is_unix, ConnectionOwner& owner) {
+void Connection::start(Loop& loop, int fd, bool is_unix, ReadinessOwner& owner) {
   fd_ = fd;
   is_unix_ = is_unix;
-  watch_.start(loop.base(), fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, &owner);
-}
-
-void Connection::on_event(int, short what, void* owner) noexcept {
-  static_cast<ConnectionOwner*>(owner)->on_ready(
-      {(what & (EV_READ | EV_CLOSED)) != 0, (what & EV_WRITE) != 0, (what & EV_CLOSED) != 0});
+  if (!loop.readiness().add(fd, owner))
+    ::shutdown(fd, SHUT_RDWR);  // it would say nothing more: the first read finds its end
 }
 
 IoResult Connection::read(iovec* parts, int count) {
@@ -60,7 +56,6 @@ std::size_t Connection::unacknowledged() const {
 }
 
 void Connection::close() {
-  watch_.stop();
   int fd = std::exchange(fd_, -1);
   if (fd >= 0) ::close(fd);
 }

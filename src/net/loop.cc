@@ -11,23 +11,6 @@
 
 namespace cloudbus {
 
-void Watch::start(event_base* base, int fd, short what, event_callback_fn callback, void* argument) {
-  stop();
-  event_assign(&event_, base, fd, what, callback, argument);
-  started_ = event_add(&event_, nullptr) == 0;
-}
-
-void Watch::start_timer(event_base* base, Duration wait, event_callback_fn callback, void* argument) {
-  stop();
-  evtimer_assign(&event_, base, callback, argument);
-  timeval tv{static_cast<time_t>(wait.count() / 1'000'000), static_cast<suseconds_t>(wait.count() % 1'000'000)};
-  started_ = event_add(&event_, &tv) == 0;
-}
-
-void Watch::stop() {
-  if (std::exchange(started_, false)) event_del(&event_);
-}
-
 Loop::Loop() {
   event_config* config = event_config_new();
   event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
@@ -35,6 +18,7 @@ Loop::Loop() {
   event_config_free(config);
   posted_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (!base_ || posted_fd_ < 0) throw std::system_error(errno, std::generic_category(), "cannot make an event loop");
+  readiness_.start(base());
   posted_watch_.start(base(), posted_fd_, EV_READ | EV_PERSIST, on_posted, this);
 }
 

@@ -13,7 +13,7 @@
 
 namespace cloudbus {
 
-class Builtin final : private ConnectionOwner {
+class Builtin final : private ReadinessOwner {
  public:
   // `on_done` is called once, when the conversation has ended; the owner destroys this later.
   Builtin(Loop& loop, Endpoint::Kind kind, int fd, std::function<void()> on_done);

@@ -26,7 +26,7 @@ class Worker;
 
 using PeerId = std::uint64_t;
 
-class Relay : private ConnectionOwner {
+class Relay : private ReadinessOwner {
  public:
   virtual ~Relay();
 

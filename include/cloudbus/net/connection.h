@@ -5,7 +5,6 @@
 //
 // Readiness is edge triggered: on_ready() tells of changes, and the owner remembers what is still readable or writable.
 
-#include <event2/event.h>
 #include <sys/uio.h>
 
 #include <cstddef>
@@ -13,19 +12,6 @@
 #include "cloudbus/net/loop.h"
 
 namespace cloudbus {
-
-class ConnectionOwner {
- public:
-  // What changed. A socket that broke is readable and writable, and nothing else tells: the next read finds the error.
-  struct Ready {
-    bool readable, writable;
-    bool ending;  // the peer's end stands behind what can be read
-  };
-  virtual void on_ready(Ready ready) noexcept = 0;
-
- protected:
-  ~ConnectionOwner() = default;
-};
 
 // What came of a read or a write.
 enum class Io : unsigned char { Done, Again, End, Broken, NotReading };
@@ -43,7 +29,7 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   // Takes a non-blocking socket over, a Unix or a TCP one.
-  void start(Loop& loop, int fd, bool is_unix, ConnectionOwner& owner);
+  void start(Loop& loop, int fd, bool is_unix, ReadinessOwner& owner);
   bool is_open() const { return fd_ >= 0; }
   bool is_unix() const { return is_unix_; }
 
@@ -70,9 +56,6 @@ class Connection {
   void reset();
 
  private:
-  static void on_event(int fd, short what, void* owner) noexcept;
-
-  Watch watch_;
   int fd_ = -1;
   int error_ = 0;  // of errno, of a write that failed
   bool is_unix_ = false;

@@ -7,7 +7,6 @@
 // written, and what they ended is destroyed, at the end of the turn.
 
 #include <event2/event.h>
-#include <event2/event_struct.h>
 
 #include <functional>
 #include <memory>
@@ -15,25 +14,10 @@
 #include <vector>
 
 #include "cloudbus/core/time.h"
+#include "cloudbus/net/readiness.h"
+#include "cloudbus/net/watch.h"
 
 namespace cloudbus {
-
-// A struct event that removes itself from its loop.
-class Watch {
- public:
-  Watch() = default;
-  ~Watch() { stop(); }
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
-
-  void start(event_base* base, int fd, short what, event_callback_fn callback, void* argument);
-  void start_timer(event_base* base, Duration wait, event_callback_fn callback, void* argument);
-  void stop();
-
- private:
-  event event_;
-  bool started_ = false;
-};
 
 class Loop {
  public:
@@ -43,6 +27,7 @@ class Loop {
   Loop& operator=(const Loop&) = delete;
 
   event_base* base() const { return base_.get(); }
+  Readiness& readiness() { return readiness_; }
 
   // The time of this turn: read from the clock once for each.
   Time now();
@@ -70,6 +55,7 @@ class Loop {
   void run_posted();
 
   std::unique_ptr<event_base, BaseDeleter> base_;
+  Readiness readiness_;
   bool stopped_ = false, again_ = false, now_is_fresh_ = false;
   Time now_{}, alarm_{Time::max()};
   int posted_fd_ = -1;
