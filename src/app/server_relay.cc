@@ -37,9 +37,10 @@ ServerRelay::Dialled ServerRelay::dial() {
     begin_dialing();
     return dial_only();
   }
-  if (candidates_.empty()) candidates_ = backends_.candidates(client_);
+  if (!dialing_) dialing_ = std::make_unique<Dialing>();
+  if (dialing_->candidates.empty()) dialing_->candidates = backends_.candidates(client_);
   begin_dialing();
-  return candidates_.empty() ? Dialled::NoAddress : dial_some();
+  return dialing_->candidates.empty() ? Dialled::NoAddress : dial_some();
 }
 
 void ServerRelay::begin_dialing() {
@@ -91,52 +92,57 @@ bool ServerRelay::dial_builtin(Endpoint::Kind kind) {
 
 // Of the candidates, the first that can be connected to.
 ServerRelay::Dialled ServerRelay::dial_some() {
-  const Endpoint& first = service_.servers[candidates_.front().server].endpoint;
+  const std::vector<Backends::Candidate>& candidates = dialing_->candidates;
+  const Endpoint& first = service_.servers[candidates.front().server].endpoint;
   if (first.is_builtin()) {
-    take_server(candidates_.front().server);
-    return dial_builtin(first.kind) ? Dialled::Begun : dial_failed(errno);
+    take_server(candidates.front().server);
+    if (!dial_builtin(first.kind)) return dial_failed(errno);
+    dialing_.reset();
+    return Dialled::Begun;
   }
   std::vector<Address> addresses;
-  for (const Backends::Candidate& candidate : candidates_) {
+  for (const Backends::Candidate& candidate : candidates) {
     if (service_.servers[candidate.server].endpoint.is_builtin()) break;
     addresses.push_back(candidate.address);
   }
-  take_server(candidates_.front().server);
-  connector_ = std::make_unique<Connector>(worker_.loop(), std::move(addresses), started_ + service_.connect_timeout,
-                                           static_cast<ConnectorOwner&>(*this));
+  take_server(candidates.front().server);
+  dialing_->connector = std::make_unique<Connector>(
+      worker_.loop(), std::move(addresses), started_ + service_.connect_timeout, static_cast<ConnectorOwner&>(*this));
   dial_error_ = 0;
-  connector_->start();
+  dialing_->connector->start();
   return stage_ == Stage::Dialing && is_out_of_descriptors(dial_error_) ? Dialled::NoDescriptor : Dialled::Begun;
 }
 
 void ServerRelay::on_connected(std::size_t place, int fd, bool is_broken) noexcept {
-  const Backends::Candidate chosen = candidates_[place];
+  const Backends::Candidate chosen = dialing_->candidates[place];
   backends_.on_connected(chosen.address);
   if (chosen.server != server_) take_server(chosen.server);
-  address_ = chosen.address.to_string();
+  address_ = std::make_unique<const std::string>(chosen.address.to_string());
   start_connection(fd, chosen.address.is_unix());
   on_connected();
   is_broken ? on_write_failed(Io::Broken) : write_pending();
-  connector_.reset();
+  dialing_.reset();
 }
 
 void ServerRelay::on_address_failed(std::size_t place, int error) noexcept {
   dial_error_ = error;
   if (is_out_of_descriptors(error)) return;
-  backends_.on_failed(candidates_[place].address, error);
-  log_failure(candidates_[place].address.to_string(), error);
+  const Address& address = dialing_->candidates[place].address;
+  backends_.on_failed(address, error);
+  log_failure(address.to_string(), error);
 }
 
 void ServerRelay::on_all_failed(int error) noexcept {
   if (is_out_of_descriptors(error)) {  // dial_some() sees it, or on_own_deadline()
-    connector_.reset();
+    dialing_->connector.reset();
     return arm();
   }
   auto is_builtin = [this](const Backends::Candidate& candidate) {
     return service_.servers[candidate.server].endpoint.is_builtin();
   };
-  candidates_.erase(candidates_.begin(), std::ranges::find_if(candidates_, is_builtin));
-  if (candidates_.empty()) return abort(StreamCode::ConnectFailed);
+  std::vector<Backends::Candidate>& candidates = dialing_->candidates;
+  candidates.erase(candidates.begin(), std::ranges::find_if(candidates, is_builtin));
+  if (candidates.empty()) return abort(StreamCode::ConnectFailed);
   dial_some();
 }
 
@@ -144,7 +150,6 @@ void ServerRelay::on_connected() {
   log_step("is connected to the server");
   leave_dialing();
   opened();
-  candidates_ = {};
   if (Session* carrier = session()) carrier->accept(stream_);
 }
 
@@ -173,7 +178,7 @@ void ServerRelay::log_failure(const std::string& server, int error) const {
 
 void ServerRelay::on_close() {
   if (stage_ == Stage::Dialing) leave_dialing();
-  connector_.reset();
+  dialing_.reset();
   if (has_server_) backends_.end(server_);
   if (Session* carrier = session()) carrier->release();
 }
@@ -182,15 +187,18 @@ StreamCode ServerRelay::connect_timeout_code() const {
   return is_out_of_descriptors(dial_error_) ? StreamCode::NoDescriptors : StreamCode::ConnectTimeout;
 }
 
+bool ServerRelay::tries_again() const {
+  bool is_connecting = connection_.is_open() || (dialing_ && dialing_->connector);
+  return stage_ == Stage::Dialing && !is_connecting && dial_error_ != 0;
+}
+
 Time ServerRelay::next_deadline() const {
   Time deadline = Relay::next_deadline();
-  bool tries_again = stage_ == Stage::Dialing && !connection_.is_open() && !connector_ && dial_error_ != 0;
-  return tries_again ? std::min(deadline, worker_.now() + kDialAgain) : deadline;
+  return tries_again() ? std::min(deadline, worker_.now() + kDialAgain) : deadline;
 }
 
 bool ServerRelay::on_own_deadline(Time now) {
-  bool tries_again = stage_ == Stage::Dialing && !connection_.is_open() && !connector_ && dial_error_ != 0;
-  if (!tries_again || now >= started_ + service_.connect_timeout) return false;
+  if (!tries_again() || now >= started_ + service_.connect_timeout) return false;
   dial();
   return true;
 }
@@ -200,7 +208,7 @@ bool ServerRelay::on_own_deadline(Time now) {
 std::string_view ServerRelay::mode_word() const { return name_of(service_.mode); }
 
 std::string ServerRelay::server_text() const {
-  return address_.empty() ? server_name(service_.servers[server_].endpoint) : address_;
+  return address_ ? *address_ : server_name(service_.servers[server_].endpoint);
 }
 
 }  // namespace cloudbus

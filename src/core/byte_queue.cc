@@ -16,49 +16,64 @@ struct ByteQueue::Chunk {
   std::unique_ptr<Chunk> next;
 };
 
+struct ByteQueue::Contents {
+  explicit Contents(Budget& its_budget) : budget(its_budget) {}
+  ~Contents() {
+    while (first) first = std::move(first->next);  // not recursively: the list may be long
+    budget.drop(size);
+  }
+
+  std::unique_ptr<Chunk> first;
+  Chunk* last = nullptr;
+  std::size_t size = 0;
+  Budget& budget;
+};
+
 ByteQueue::ByteQueue() = default;
 
-ByteQueue::~ByteQueue() {
-  while (first_) first_ = std::move(first_->next);  // not recursively: the list may be long
-  if (budget_) budget_->drop(size_);
-}
+ByteQueue::~ByteQueue() = default;
+
+std::size_t ByteQueue::size() const { return contents_ ? contents_->size : 0; }
 
 void ByteQueue::push(Bytes bytes, Budget& budget) {
-  budget_ = &budget;
+  if (bytes.empty()) return;
+  if (!contents_) contents_ = std::make_unique<Contents>(budget);
+  auto& [first, last, size, _] = *contents_;
   budget.hold(bytes.size());
-  size_ += bytes.size();
+  size += bytes.size();
   while (!bytes.empty()) {
-    if (!last_ || last_->end == last_->capacity) {
+    if (!last || last->end == last->capacity) {
       auto chunk = std::make_unique<Chunk>(std::clamp(bytes.size(), Chunk::kSmall, Chunk::kLarge));
       Chunk* added = chunk.get();
-      (last_ ? last_->next : first_) = std::move(chunk);
-      last_ = added;
+      (last ? last->next : first) = std::move(chunk);
+      last = added;
     }
-    std::size_t part = std::min(bytes.size(), last_->capacity - last_->end);
-    std::memcpy(last_->bytes.get() + last_->end, bytes.data(), part);
-    last_->end += part;
+    std::size_t part = std::min(bytes.size(), last->capacity - last->end);
+    std::memcpy(last->bytes.get() + last->end, bytes.data(), part);
+    last->end += part;
     bytes = bytes.subspan(part);
   }
 }
 
 int ByteQueue::gather(iovec* out, int most) const {
   int count = 0;
-  for (Chunk* chunk = first_.get(); chunk && count < most; chunk = chunk->next.get())
+  for (Chunk* chunk = contents_ ? contents_->first.get() : nullptr; chunk && count < most; chunk = chunk->next.get())
     out[count++] = {chunk->bytes.get() + chunk->begin, chunk->end - chunk->begin};
   return count;
 }
 
 void ByteQueue::pop(std::size_t bytes) {
   if (bytes == 0) return;
-  size_ -= bytes;
-  budget_->drop(bytes);
+  if (bytes == contents_->size) return contents_.reset();
+  contents_->size -= bytes;
+  contents_->budget.drop(bytes);
   while (bytes > 0) {
-    std::size_t part = std::min(bytes, first_->end - first_->begin);
-    first_->begin += part;
+    Chunk& first = *contents_->first;
+    std::size_t part = std::min(bytes, first.end - first.begin);
+    first.begin += part;
     bytes -= part;
-    if (first_->begin == first_->end) first_ = std::move(first_->next);
+    if (first.begin == first.end) contents_->first = std::move(first.next);
   }
-  if (!first_) last_ = nullptr;
 }
 
 }  // namespace cloudbus

@@ -48,12 +48,18 @@ class ServerRelay final : public Relay, private ConnectorOwner {
   Dialled dial_some();
   bool dial_builtin(Endpoint::Kind kind);
   Dialled dial_failed(int error);
+  bool tries_again() const;
   void log_failure(const std::string& server, int error) const;
 
   Backends& backends_;
-  std::vector<Backends::Candidate> candidates_;  // while it is dialling, where there are several
-  std::unique_ptr<Connector> connector_;
-  std::string address_;  // of the server, where it is not the configuration's
+  // Where there are several candidates.
+  struct Dialing {
+    std::vector<Backends::Candidate> candidates;
+    std::unique_ptr<Connector> connector;
+  };
+
+  std::unique_ptr<Dialing> dialing_;            // until it is connected
+  std::unique_ptr<const std::string> address_;  // of the server, where it is not the configuration's
   ServerIndex server_ = 0;
   int dial_error_ = 0;       // of errno, of the last try
   bool has_server_ = false;  // server_ was taken, and counts as its load

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Bytes that a socket did not take yet. Holds no memory while it is empty, and counts what it holds against a budget.
+// Bytes that a socket did not take yet. A pointer while it is empty, as most of them always are; counts what it holds
+// against a budget.
 
 #include <sys/uio.h>
 
@@ -20,8 +21,8 @@ class ByteQueue {
   ByteQueue& operator=(const ByteQueue&) = delete;
   ~ByteQueue();
 
-  bool empty() const { return size_ == 0; }
-  std::size_t size() const { return size_; }
+  bool empty() const { return !contents_; }
+  std::size_t size() const;
 
   // Copies `bytes` to the end. All calls on one queue name the same budget.
   void push(Bytes bytes, Budget& budget);
@@ -34,11 +35,9 @@ class ByteQueue {
 
  private:
   struct Chunk;
+  struct Contents;
 
-  std::unique_ptr<Chunk> first_;
-  Chunk* last_ = nullptr;
-  std::size_t size_ = 0;
-  Budget* budget_ = nullptr;
+  std::unique_ptr<Contents> contents_;  // never without a byte
 };
 
 }  // namespace cloudbus
