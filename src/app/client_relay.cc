@@ -50,7 +50,7 @@ ClientRelay::~ClientRelay() = default;
 
 void ClientRelay::open_on(Peer& peer) {
   peer_ = peer.id();
-  stream_ = peer.session().open({conversation_, service_.priority, service_.service, client_.substr(0, 255)}, id_);
+  stream_ = peer.session().open({conversation_, service_.priority, service_.service, std::string(client_.view())}, id_);
   stage_ = Stage::Opening;
   log_step("opens a stream");
   peer.session().want(stream_);
@@ -71,7 +71,7 @@ void ClientRelay::open_leg_on(LegId leg, Peer& peer, std::string address) {
   Legs::Stream& stream = legs_->streams[leg];
   stream.peer = peer.id();
   stream.address = std::move(address);
-  stream.id = peer.session().open({conversation_, service_.priority, service_.service, client_.substr(0, 255)},
+  stream.id = peer.session().open({conversation_, service_.priority, service_.service, std::string(client_.view())},
                                   leg_owner(id_, leg));
   worker_.touch(peer);
   log_step("opens a leg");
@@ -373,7 +373,7 @@ void ClientRelay::on_first_bytes(Bytes bytes) const {
   if (bytes.size() < kMagic.size() || std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) return;
   log_line(LogLevel::Warning, service_.name,
            "this client speaks the protocol of links; is it a controller that was pointed at a controller?",
-           {{"client", client_}, {"id", conversation_}});
+           {{"client", client_.view()}, {"id", conversation_}});
 }
 
 std::string_view ClientRelay::mode_word() const { return name_of(service_.mode); }

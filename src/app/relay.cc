@@ -25,12 +25,12 @@ Duration reset_patience(StreamCode code) {
 
 }  // namespace
 
-Relay::Relay(Worker& worker, OwnerId id, const ServiceConfig& service, Side near, std::string client,
+Relay::Relay(Worker& worker, OwnerId id, const ServiceConfig& service, Side near, std::string_view client,
              const Uuid& conversation)
     : worker_(worker),
       service_(service),
       id_(id),
-      client_(std::move(client)),
+      client_(client),
       conversation_(conversation),
       started_(worker.now()),
       last_activity_(started_),
@@ -151,7 +151,9 @@ void Relay::after_read(Io status) {
   emptied_ = status == Io::Done && !readable_;
   if (status == Io::End && !broken_) return read_ended();
   if (status != Io::Done && status != Io::Again) return abort(near_reset());
-  if (emptied_ && !std::exchange(is_listed_, true)) worker_.look_behind_later(*this);
+  if (!emptied_ || is_listed_) return;
+  is_listed_ = true;
+  worker_.look_behind_later(*this);
 }
 
 bool Relay::look_behind(Time now) {
@@ -164,7 +166,7 @@ bool Relay::look_behind(Time now) {
 
 void Relay::read_ended() {
   read_done_ = true;
-  if (!std::exchange(had_fin_, true)) first_fin_ = near_side();
+  if (!first_fin_) first_fin_ = near_side();
   last_activity_ = worker_.now();
   finish_stream();
   close_if_done();
@@ -276,7 +278,7 @@ void Relay::end_delivery() {
   if (stage_ == Stage::Closed) return;
   fin_received_ = true;
   fin_follows_ = false;
-  if (!std::exchange(had_fin_, true)) first_fin_ = far_side();
+  if (!first_fin_) first_fin_ = far_side();
   last_activity_ = worker_.now();
   finish_if_drained();
   arm();
@@ -352,7 +354,7 @@ std::string_view Relay::fin_words() const {
 void Relay::log_step(std::string_view what) const {
   if (!log_enabled(LogLevel::Debug)) return;
   log_line(LogLevel::Debug, service_.name, what,
-           {{"client", client_}, {"link", peer_}, {"stream", stream_}, {"id", conversation_}});
+           {{"client", client_.view()}, {"link", peer_}, {"stream", stream_}, {"id", conversation_}});
 }
 
 void Relay::log_conversation(std::string_view end) const {
@@ -360,7 +362,7 @@ void Relay::log_conversation(std::string_view end) const {
   bool reads_client = near_ == Side::Client;
   std::vector<Field> fields;
   fields.reserve(kMostFields);
-  fields.push_back({"client", std::string_view(client_)});
+  fields.push_back({"client", client_.view()});
   fields.push_back({"server", server_text()});
   fields.push_back({"id", conversation_});
   fields.push_back({"mode", mode_word()});

@@ -38,7 +38,7 @@ ServerRelay::Dialled ServerRelay::dial() {
     return dial_only();
   }
   if (!dialing_) dialing_ = std::make_unique<Dialing>();
-  if (dialing_->candidates.empty()) dialing_->candidates = backends_.candidates(client_);
+  if (dialing_->candidates.empty()) dialing_->candidates = backends_.candidates(client_.view());
   begin_dialing();
   return dialing_->candidates.empty() ? Dialled::NoAddress : dial_some();
 }

@@ -2,6 +2,7 @@
 #include "cloudbus/core/window.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "cloudbus/core/hello.h"
 
@@ -42,7 +43,7 @@ void Budget::unkeep(std::uint64_t bytes) {
 std::optional<std::uint64_t> ReceiveWindow::consume(std::uint64_t bytes, Time now, Duration round_trip,
                                                     Budget& budget) {
   consumed_ += bytes;
-  resize(now, round_trip, budget);
+  resize(bytes, now, round_trip, budget);
   std::uint64_t window = budget.pressed() ? std::min(window_, kFloor) : window_;
   std::uint64_t limit = consumed_ + window;
   if (limit < limit_ + std::min<std::uint64_t>(window / 2, kMostPerGrant)) return std::nullopt;
@@ -50,25 +51,24 @@ std::optional<std::uint64_t> ReceiveWindow::consume(std::uint64_t bytes, Time no
   return limit_;
 }
 
-void ReceiveWindow::resize(Time now, Duration round_trip, Budget& budget) {
-  bool was_idle = now - last_ > kIdle;
-  last_ = now;
+void ReceiveWindow::resize(std::uint64_t bytes, Time now, Duration round_trip, Budget& budget) {
+  Duration pause = now - std::exchange(last_, now);
+  bool was_idle = pause > kIdle;
   if (was_idle) {
     budget.release(window_ - initial_);
     window_ = initial_;
   }
-  if (was_idle || now - round_start_ > 2 * round_trip) {
-    round_start_ = now;
-    round_bytes_ = consumed_;
-    return;
-  }
-  if (consumed_ - round_bytes_ < window_ / 2 || window_ >= kMost) return;
+  if (was_idle || Duration(round_us_) + pause > 2 * round_trip) return start_round();
+  round_us_ += static_cast<std::uint32_t>(pause.count());
+  round_bytes_ += static_cast<std::uint32_t>(bytes);
+  if (round_bytes_ < window_ / 2 || window_ >= kMost) return;
   std::uint32_t doubled = std::min(window_ * 2, kMost);
   if (!budget.reserve(doubled - window_)) return;
   window_ = doubled;
-  round_start_ = now;
-  round_bytes_ = consumed_;
+  start_round();
 }
+
+void ReceiveWindow::start_round() { round_bytes_ = round_us_ = 0; }
 
 void ReceiveWindow::close(Budget& budget) {
   budget.release(window_ - initial_);

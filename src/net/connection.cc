@@ -33,7 +33,7 @@ IoResult Connection::write(iovec* parts, int count, bool more) {
   if (put >= 0) return {Io::Done, static_cast<std::size_t>(put)};
   if (would_block(errno)) return {Io::Again};
   if (is_unix_ && errno == EPIPE) return {Io::NotReading};
-  error_ = errno;
+  error_ = static_cast<short>(errno);
   return {Io::Broken};
 }
 

@@ -24,7 +24,7 @@ class ClientRelay final : public Relay {
   ~ClientRelay() override;
 
   const ServiceConfig& service() const { return service_; }
-  const std::string& client() const { return client_; }
+  std::string_view client() const { return client_.view(); }
   // No stream was asked for yet.
   bool is_new() const { return stage_ == Stage::Waiting && !legs_; }
   // This leg waits for a link.

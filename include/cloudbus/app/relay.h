@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "cloudbus/core/byte_queue.h"
 #include "cloudbus/core/codes.h"
 #include "cloudbus/core/session.h"
+#include "cloudbus/core/short_text.h"
 #include "cloudbus/core/uuid.h"
 #include "cloudbus/net/connection.h"
 
@@ -62,13 +64,15 @@ class Relay : private ReadinessOwner {
   bool look_behind(Time now);
 
  protected:
+  static constexpr std::uint32_t kSmallRead = 16 * 1024;
+
   //   controller:  waiting --a stream is opened--> opening --ACCEPT--> open
   //   segment:     waiting --dial()--> dialing --connected--> open
   //   any --> closed
   enum class Stage : std::uint8_t { Waiting, Opening, Dialing, Open, Closed };
   enum class Side : std::uint8_t { Client, Server };
 
-  Relay(Worker& worker, OwnerId id, const ServiceConfig& service, Side near, std::string client,
+  Relay(Worker& worker, OwnerId id, const ServiceConfig& service, Side near, std::string_view client,
         const Uuid& conversation);
 
   // --- Of the stream, or of the streams ---
@@ -112,6 +116,8 @@ class Relay : private ReadinessOwner {
   void stop_reading(StreamCode code);
   void break_off(StreamCode code);
   void write_pending();
+  // The socket broke: what it still holds is read first.
+  void on_write_failed(Io status);
   void close_if_done();
   void arm();
   void log_step(std::string_view what) const;
@@ -123,19 +129,16 @@ class Relay : private ReadinessOwner {
   StreamId stream_ = 0;
   Connection connection_;
   ByteQueue pending_;  // toward the socket
-  std::string client_;
+  ShortText client_;
   Uuid conversation_;
 
   Time started_, opened_{}, last_activity_;
   Time armed_ = Time::max();  // on_deadline() comes then
-  static constexpr std::uint32_t kSmallRead = 16 * 1024;
-  std::uint32_t read_size_;  // bytes, grows with what the socket has
+  std::uint32_t read_size_;   // bytes, grows with what the socket has
   Side near_;
   Stage stage_ = Stage::Waiting;
   bool readable_ = true;    // as far as is known: there may be bytes from the start
   bool read_done_ = false;  // EOF was read, or the peer wants no more
-  // The socket broke: what it still holds is read first.
-  void on_write_failed(Io status);
 
  private:
   void on_ready(Ready ready) noexcept override;
@@ -152,20 +155,20 @@ class Relay : private ReadinessOwner {
   std::string_view fin_words() const;
 
   std::uint64_t read_ = 0, written_ = 0;  // bytes from and to the socket
-  Side first_fin_ = Side::Client;         // once there was one
+  std::optional<Side> first_fin_;
   StreamCode end_code_ = StreamCode::Cancelled;
-  bool had_fin_ = false;
-  bool writable_ = true;
-  bool ending_ = false;        // the socket's end stands behind what can be read
-  bool emptied_ = false;       // by a short read; look_behind() has not looked since
-  bool is_listed_ = false;     // for look_behind()
-  bool fin_follows_ = false;   // the next write is the last one, and FIN goes with it
-  bool fin_received_ = false;  // the peer's direction is complete
-  bool write_done_ = false;    // everything was written, and so was FIN
-  bool broken_ = false;        // the socket broke; what it still holds is read, then the stream is reset
-  bool cut_ = false;           // a direction was stopped in mid-stream: this ends with a reset
-  bool reset_pending_ = false;
-  bool has_end_code_ = false;
+  // Bits, as there may be very many relays.
+  bool writable_ : 1 = true;
+  bool ending_ : 1 = false;        // the socket's end stands behind what can be read
+  bool emptied_ : 1 = false;       // by a short read; look_behind() has not looked since
+  bool is_listed_ : 1 = false;     // for look_behind()
+  bool fin_follows_ : 1 = false;   // the next write is the last one, and FIN goes with it
+  bool fin_received_ : 1 = false;  // the peer's direction is complete
+  bool write_done_ : 1 = false;    // everything was written, and so was FIN
+  bool broken_ : 1 = false;        // the socket broke; what it still holds is read, then the stream is reset
+  bool cut_ : 1 = false;           // a direction was stopped in mid-stream: this ends with a reset
+  bool reset_pending_ : 1 = false;
+  bool has_end_code_ : 1 = false;
 };
 
 }  // namespace cloudbus

@@ -26,8 +26,8 @@ class Scheduler {
 
   // What is known of a stream, kept by the stream.
   struct Share {
-    std::int8_t priority = 0;    // -128 is first, 127 last
     std::uint64_t position = 0;  // bytes sent, and those that it let pass while it was quiet
+    std::int8_t priority = 0;    // -128 is first, 127 last
   };
 
   struct Turn {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// One stream as a session keeps it: doc/protocol.md, sections 3 and 4. Owned by its Session, by value.
+// One stream as a session keeps it: doc/protocol.md, sections 3 and 4. Owned by its Session, by value. There may be
+// very many that are idle, so it is kept small.
 
 #include <cstdint>
 
@@ -33,7 +34,7 @@ struct Stream {
   ReceiveWindow window;
   std::uint64_t sent = 0;  // bytes of DATA
   std::uint64_t send_limit;
-  Scheduler::Share share;
+  [[no_unique_address]] Scheduler::Share share;  // what follows stands in its padding
   Direction sending = Direction::Open;
   Direction receiving = Direction::Open;
   bool accepted = false;

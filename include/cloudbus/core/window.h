@@ -54,7 +54,7 @@ class ReceiveWindow {
   static constexpr std::uint32_t kMostPerGrant = 1024 * 1024;
   static constexpr Duration kIdle = std::chrono::seconds(10);  // a window falls back after this long without data
 
-  explicit ReceiveWindow(std::uint32_t initial) : initial_(initial), window_(initial), limit_(initial) {}
+  explicit ReceiveWindow(std::uint32_t initial) : limit_(initial), initial_(initial), window_(initial) {}
 
   std::uint64_t received() const { return received_; }
   std::uint64_t consumed() const { return consumed_; }
@@ -72,12 +72,14 @@ class ReceiveWindow {
   void close(Budget& budget);
 
  private:
-  void resize(Time now, Duration round_trip, Budget& budget);
+  void resize(std::uint64_t bytes, Time now, Duration round_trip, Budget& budget);
+  void start_round();
 
-  std::uint32_t initial_, window_;
   std::uint64_t received_ = 0, consumed_ = 0, limit_;
-  std::uint64_t round_bytes_ = 0;  // consumed_ when the round began
-  Time round_start_{}, last_{};
+  std::uint32_t initial_, window_;
+  // Of the round, as yet. If these overflowed, growth would only come later.
+  std::uint32_t round_bytes_ = 0, round_us_ = 0;
+  Time last_{};
 };
 
 }  // namespace cloudbus

@@ -57,7 +57,7 @@ class Connection {
 
  private:
   int fd_ = -1;
-  int error_ = 0;  // of errno, of a write that failed
+  short error_ = 0;  // of errno, of a write that failed
   bool is_unix_ = false;
 };
 
