@@ -30,14 +30,14 @@ class Idle:
     about = "idle conversations"
     NEWCOMERS = 200
     rows = (("memory for each, bytes", "each", 1), ("memory before them, MB", "base", 1e-6),
-            ("processor, percent", "load", 100), ("a newcomer's wait, median, ms", "median", 1),
-            ("a newcomer's wait, p99, ms", "p99", 1))
+            ("of it not shared with others, MB", "private", 1e-6), ("processor, percent", "load", 100),
+            ("a newcomer's wait, median, ms", "median", 1), ("a newcomer's wait, p99, ms", "p99", 1))
 
     def run_alone(self, pair, servers, options, seconds):
         with pair.start(servers):
             with crowd(pair, 100):
                 pass  # what the first ones cost is the pair's own
-            base = pair.resident()
+            base, private = pair.resident(), pair.private()
             with crowd(pair, min(options.idle_count, options.most[pair.name])) as clients:
                 each = (pair.resident() - base) / len(clients)
                 load = self.load(pair, seconds)
@@ -45,8 +45,8 @@ class Idle:
                 for client in clients[::97]:
                     exchange(None, client)
                 pair.check()
-        return {"count": len(clients), "base": base, "each": each, "load": load, "median": statistics.median(waits),
-                "p99": statistics.quantiles(waits, n=100)[98], "worst": max(waits)}
+        return {"count": len(clients), "base": base, "private": private, "each": each, "load": load,
+                "median": statistics.median(waits), "p99": statistics.quantiles(waits, n=100)[98], "worst": max(waits)}
 
     @staticmethod
     def load(pair, seconds):

@@ -156,10 +156,17 @@ class Process:
 
     def resident(self):
         """Resident memory in bytes."""
+        return self._memory("Rss:")
+
+    def private(self):
+        """What of it no other process has too, as it has the text of libraries."""
+        return self._memory("Private_")
+
+    def _memory(self, start):
         total = 0
         for pid in [self.pid] + self._children():
             with open(f"/proc/{pid}/smaps_rollup", encoding="ascii", errors="replace") as rollup:
-                total += next(int(line.split()[1]) for line in rollup if line.startswith("Rss:"))
+                total += sum(int(line.split()[1]) for line in rollup if line.startswith(start))
         return total * 1024
 
     def stop(self):

@@ -84,6 +84,9 @@ class Pair:
     def resident(self):
         return sum(process.resident() for process in self.processes)
 
+    def private(self):
+        return sum(process.private() for process in self.processes)
+
     # -- for those who make configurations
 
     def write(self, name, text):
