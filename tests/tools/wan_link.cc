@@ -52,8 +52,8 @@ constexpr int kDeviceQueue = 20'000;             // packets that wait in the ker
 constexpr std::size_t kMostUnderWay = 1 << 17;   // packets in each direction
 constexpr std::size_t kLeastQueue = 256 * 1024;  // bytes
 constexpr int kMostReads = 512;                  // in a turn
-// While there is more than one packet in a turn they are moved in batches that are so far apart, or nearer if the delay
-// is short: a twentieth of it.
+// With a limited rate, which is for bulk, they are moved in batches while there is more than one packet in a turn: so far
+// apart, or nearer if the delay is short, a twentieth of it. Without one every packet is moved at its time.
 constexpr int kFewPackets = 1;
 constexpr Nanos kBatch = std::chrono::microseconds(200);
 
@@ -318,7 +318,7 @@ class WanLink {
         devices_{make_device(options.namespaces[0], kAddresses[0]), make_device(options.namespaces[1], kAddresses[1])},
         ways_{Way(options_, devices_[0], devices_[1], options.seed),
               Way(options_, devices_[1], devices_[0], options.seed + 1)},
-        batch_(std::min(kBatch, options.delay / 20)) {}
+        batch_(options.rate > 0 ? std::min(kBatch, options.delay / 20) : Nanos::zero()) {}
 
   void run() {
     ::prctl(PR_SET_TIMERSLACK, 1000);  // nanoseconds; our timers would be 50 us late otherwise
