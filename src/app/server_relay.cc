@@ -37,7 +37,7 @@ ServerRelay::Dialled ServerRelay::dial() {
     begin_dialing();
     return dial_only();
   }
-  if (!dialing_) dialing_ = std::make_unique<Dialing>();
+  if (!dialing_) dialing_ = std::make_unique<Dialing>(*this);
   if (dialing_->candidates.empty()) dialing_->candidates = backends_.candidates(client_.view());
   begin_dialing();
   return dialing_->candidates.empty() ? Dialled::NoAddress : dial_some();
@@ -106,15 +106,25 @@ ServerRelay::Dialled ServerRelay::dial_some() {
     addresses.push_back(candidate.address);
   }
   take_server(candidates.front().server);
-  dialing_->connector = std::make_unique<Connector>(
-      worker_.loop(), std::move(addresses), started_ + service_.connect_timeout, static_cast<ConnectorOwner&>(*this));
+  dialing_->connector =
+      std::make_unique<Connector>(worker_.loop(), std::move(addresses), started_ + service_.connect_timeout, *dialing_);
   dial_error_ = 0;
   dialing_->connector->start();
   return stage_ == Stage::Dialing && is_out_of_descriptors(dial_error_) ? Dialled::NoDescriptor : Dialled::Begun;
 }
 
-void ServerRelay::on_connected(std::size_t place, int fd, bool is_broken) noexcept {
-  const Backends::Candidate chosen = dialing_->candidates[place];
+void ServerRelay::Dialing::on_connected(std::size_t place, int fd, bool is_broken) noexcept {
+  relay.on_candidate_connected(candidates[place], fd, is_broken);
+}
+
+void ServerRelay::Dialing::on_address_failed(std::size_t place, int error) noexcept {
+  relay.dial_error_ = static_cast<short>(error);
+  if (is_out_of_descriptors(error)) return;
+  relay.backends_.on_failed(candidates[place].address, error);
+  relay.log_failure(candidates[place].address.to_string(), error);
+}
+
+void ServerRelay::on_candidate_connected(Backends::Candidate chosen, int fd, bool is_broken) {
   backends_.on_connected(chosen.address);
   if (chosen.server != server_) take_server(chosen.server);
   address_ = std::make_unique<const std::string>(chosen.address.to_string());
@@ -124,15 +134,7 @@ void ServerRelay::on_connected(std::size_t place, int fd, bool is_broken) noexce
   dialing_.reset();
 }
 
-void ServerRelay::on_address_failed(std::size_t place, int error) noexcept {
-  dial_error_ = error;
-  if (is_out_of_descriptors(error)) return;
-  const Address& address = dialing_->candidates[place].address;
-  backends_.on_failed(address, error);
-  log_failure(address.to_string(), error);
-}
-
-void ServerRelay::on_all_failed(int error) noexcept {
+void ServerRelay::on_all_failed(int error) {
   if (is_out_of_descriptors(error)) {  // dial_some() sees it, or on_own_deadline()
     dialing_->connector.reset();
     return arm();
@@ -158,7 +160,7 @@ void ServerRelay::on_connect_failed(int error) { dial_failed(error); }
 ServerRelay::Dialled ServerRelay::dial_failed(int error) {
   const Endpoint& server = service_.servers[server_].endpoint;
   connection_.close();
-  dial_error_ = error;
+  dial_error_ = static_cast<short>(error);
   if (is_out_of_descriptors(error)) return Dialled::NoDescriptor;
   if (error == EAGAIN && server.address.is_unix()) {  // its queue is full; on_own_deadline() tries again
     arm();

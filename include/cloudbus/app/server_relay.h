@@ -13,7 +13,7 @@
 
 namespace cloudbus {
 
-class ServerRelay final : public Relay, private ConnectorOwner {
+class ServerRelay final : public Relay {
  public:
   // For a stream that was opened. It waits for dial(). `backends` are those of the service, and outlive it.
   ServerRelay(Worker& worker, OwnerId id, Backends& backends, Peer& peer, StreamId stream, const OpenRequest& request);
@@ -29,11 +29,20 @@ class ServerRelay final : public Relay, private ConnectorOwner {
   PeerId peer() const { return peer_; }
 
  private:
+  // Of several candidates, the first that can be connected to.
+  struct Dialing final : ConnectorOwner {
+    explicit Dialing(ServerRelay& its_relay) : relay(its_relay) {}
+    void on_connected(std::size_t place, int fd, bool is_broken) noexcept override;
+    void on_address_failed(std::size_t place, int error) noexcept override;
+    void on_all_failed(int error) noexcept override { relay.on_all_failed(error); }
+
+    ServerRelay& relay;
+    std::vector<Backends::Candidate> candidates;
+    std::unique_ptr<Connector> connector;
+  };
+
   void on_connected() override;
   void on_connect_failed(int error) override;
-  void on_connected(std::size_t place, int fd, bool is_broken) noexcept override;
-  void on_address_failed(std::size_t place, int error) noexcept override;
-  void on_all_failed(int error) noexcept override;
   void on_close() override;
   StreamCode connect_timeout_code() const override;
   Time next_deadline() const override;
@@ -41,6 +50,8 @@ class ServerRelay final : public Relay, private ConnectorOwner {
   std::string_view mode_word() const override;
   std::string server_text() const override;
 
+  void on_candidate_connected(Backends::Candidate chosen, int fd, bool is_broken);
+  void on_all_failed(int error);
   void begin_dialing();
   void leave_dialing();
   void take_server(ServerIndex server);
@@ -52,16 +63,10 @@ class ServerRelay final : public Relay, private ConnectorOwner {
   void log_failure(const std::string& server, int error) const;
 
   Backends& backends_;
-  // Where there are several candidates.
-  struct Dialing {
-    std::vector<Backends::Candidate> candidates;
-    std::unique_ptr<Connector> connector;
-  };
-
   std::unique_ptr<Dialing> dialing_;            // until it is connected
   std::unique_ptr<const std::string> address_;  // of the server, where it is not the configuration's
   ServerIndex server_ = 0;
-  int dial_error_ = 0;       // of errno, of the last try
+  short dial_error_ = 0;     // of errno, of the last try
   bool has_server_ = false;  // server_ was taken, and counts as its load
 };
 
