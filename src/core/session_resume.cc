@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::uint64_t kMostUnacknowledged = 128 * 1024;  // bytes; fewer of them stay warm in the sender's cache
 constexpr std::uint64_t kLeastWindow = 1024 * 1024;        // bytes that a session may keep when all of them keep much
+constexpr std::uint64_t kNearWindow = 2 * 1024 * 1024;     // and on a short way, where more would only leave the cache
+constexpr std::uint64_t kFastest = 2 * 1024;               // bytes in a microsecond, of any way
 constexpr Duration kAckDelay = std::chrono::seconds(1);
 
 }  // namespace
@@ -33,10 +35,15 @@ void Session::agree_on_resuming() {
 
 // The peer has to acknowledge something before more is sent.
 bool Session::is_full() const {
-  if (!is_resumable()) return false;
-  // With little left, a multiple of what the peer takes to acknowledge.
-  std::uint64_t window = budget_.keeps_much() ? std::min(resume_window_, kLeastWindow) : resume_window_;
-  return output_.kept() - output_.rewound() + output_.size() >= window;
+  return is_resumable() && output_.kept() - output_.rewound() + output_.size() >= most_kept();
+}
+
+// Always a multiple of what the peer takes to acknowledge.
+std::uint64_t Session::most_kept() const {
+  if (budget_.keeps_much()) return std::min(resume_window_, kLeastWindow);
+  if (round_trip_ == Duration::zero()) return resume_window_;
+  std::uint64_t under_way = kFastest * static_cast<std::uint64_t>(round_trip_.count());
+  return std::min(resume_window_, std::max(kNearWindow, under_way));
 }
 
 void Session::account() {

@@ -10,6 +10,7 @@ namespace cloudbus {
 namespace {
 
 using namespace wire;
+using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Script = ResumingPair::Script;
@@ -102,12 +103,14 @@ Hello hello_with_offer(Role role, std::uint32_t wait_ms = 30'000) {
 
 // Ready, with a peer that would resume and keeps `window` bytes.
 std::unique_ptr<SessionEnd> ready(Role role, std::uint64_t window = 1024 * 1024,
-                                  std::uint64_t memory = SessionEnd::kMemory) {
+                                  std::uint64_t memory = SessionEnd::kMemory, Duration round_trip = {}) {
   auto end = std::make_unique<SessionEnd>(role, SessionLimits{}, memory, hello_with_offer(role));
   Buffer fields = hello_fields(256 * 1024, role == Role::Controller ? 100 : 0) + offer(20'000, window);
   if (role == Role::Controller) fields += session_key(7, 9);
   Role other = role == Role::Controller ? Role::Segment : Role::Controller;
-  EXPECT_EQ(end->feed(preface(other) + frame(FrameType::Hello, 0, fields) + pong(1)), "ready");
+  EXPECT_EQ(end->feed(preface(other) + frame(FrameType::Hello, 0, fields)), "ready");
+  end->now += round_trip;
+  EXPECT_EQ(end->feed(pong(1)), "");
   end->written();
   return end;
 }
@@ -184,6 +187,25 @@ TEST(Resume, WhenWhatIsKeptFillsTheWindowNobodyHasATurn) {
   EXPECT_FALSE(end->session.has_turns());
   EXPECT_EQ(end->feed(ack(end->session.position_sent())), "");
   EXPECT_GT(end->send(1, std::string(100'000, 'x')), 0u);
+}
+
+TEST(Resume, TheShorterTheWayTheLessIsKept) {
+  struct {
+    Duration round_trip;
+    std::size_t most;
+  } cases[] = {{microseconds(100), 2 << 20},
+               {milliseconds(1), 2 << 20},
+               {milliseconds(4), 8'192'000},
+               {milliseconds(100), 32 << 20}};
+  for (auto [round_trip, most] : cases) {
+    auto end = ready(Role::Controller, 64 * 1024 * 1024, 1024 * 1024 * 1024, round_trip);
+    end->session.open({}, 1);
+    end->feed(accept(1) + credit(1, 64 * 1024 * 1024));
+    std::size_t total = 0;
+    for (int i = 0; i < 500; i++, end->written()) total += end->send(1, std::string(100'000, 'x'));
+    EXPECT_GE(total + 64 * 1024, most) << round_trip.count();
+    EXPECT_LE(total, most + Scheduler::kTurn) << round_trip.count();
+  }
 }
 
 TEST(Resume, WithMuchKeptEverywhereASessionKeepsLittle) {

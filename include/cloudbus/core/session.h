@@ -224,6 +224,7 @@ class Session {
   std::byte* append(FrameType type, StreamId stream, std::size_t length, std::uint8_t flags = 0);
   void agree_on_resuming();
   bool is_full() const;
+  std::uint64_t most_kept() const;
   void account();
   void acknowledge_some(Time now);
   void acknowledge();
