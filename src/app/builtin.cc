@@ -33,7 +33,7 @@ bool Builtin::write_kept() {
     }
     kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(result.bytes));
   }
-  kept_ = {};  // its memory too
+  kept_.shrink_to_fit();
   return true;
 }
 

@@ -169,10 +169,8 @@ void Worker::look_behind_relays() {
     Relay* relay = find_relay(id);
     return !relay || relay->look_behind(now());
   });
-  if (emptied_relays_.empty())
-    emptied_relays_ = {};  // there may have been very many
-  else
-    timers_.set(look_key_, now() + kQuiet, look_armed_);
+  if (emptied_relays_.empty()) return emptied_relays_.shrink_to_fit();  // there may have been very many
+  timers_.set(look_key_, now() + kQuiet, look_armed_);
 }
 
 void Worker::reap() {

@@ -93,7 +93,7 @@ void Link::write(Output& output, Duration round_trip) {
     block();
     standing_.on_full(blocked_since_);
   }
-  if (!blocked_ && is_overfull())
+  if (!blocked_ && is_overfull(round_trip))
     block();
   else if (!blocked_)
     standing_.on_emptied();
@@ -102,8 +102,8 @@ void Link::write(Output& output, Duration round_trip) {
 
 // The kernel takes whole buffers, and more than it was told. On a slow link that matters: what is taken in now would
 // only wait, and who is to go first may come until there is room.
-bool Link::is_overfull() const {
-  if (!is_slow_) return false;
+bool Link::is_overfull(Duration round_trip) const {
+  if (!standing_.is_slow(round_trip, loop_.now())) return false;
   int bytes = 0;
   return ::ioctl(fd_, SIOCOUTQNSD, &bytes) == 0 && static_cast<std::size_t>(bytes) >= unsent_;
 }
@@ -111,7 +111,6 @@ bool Link::is_overfull() const {
 // Half of it may stand in the kernel: doc/protocol.md, section 8.
 void Link::limit_unwritten(Duration round_trip) {
   most_unwritten_ = standing_.most(round_trip, loop_.now());
-  is_slow_ = standing_.is_slow(round_trip, loop_.now());
   std::size_t unsent = std::min(most_unwritten_ / 2, kMostUnsent);
   if (unsent >= unsent_ / 2 && unsent <= unsent_ + unsent_ / 2) return;
   unsent_ = unsent;

@@ -37,7 +37,7 @@ class Standing {
   // It took everything: the link may have carried more than it was given.
   void on_emptied() { had_room_ = true; }
 
-  // Little was taken in from a stream that had no more.
+  // Bytes were taken in from a stream that says little.
   void on_small(Time now) { small_at_ = now; }
 
   // Bytes.

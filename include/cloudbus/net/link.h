@@ -41,7 +41,7 @@ class Link {
   bool is_blocked() const { return blocked_; }
   // How many bytes of output may stand before more is taken in.
   std::size_t most_unwritten() const { return most_unwritten_; }
-  // Little was taken in from a stream that had no more.
+  // Bytes were taken in from a stream that says little.
   void on_small() { standing_.on_small(loop_.now()); }
   Time blocked_since() const { return blocked_since_; }  // while it is
   Status status() const { return status_; }
@@ -62,7 +62,7 @@ class Link {
   static void on_writable(int fd, short what, void* owner) noexcept;
   void fail(int error);
   void block();
-  bool is_overfull() const;
+  bool is_overfull(Duration round_trip) const;
   void limit_unwritten(Duration round_trip);
   void limit_unsent();
 
@@ -70,7 +70,6 @@ class Link {
   LinkOwner& owner_;
   int fd_;
   bool blocked_ = false;
-  bool is_slow_ = false;
   Time blocked_since_{};
   Standing standing_;
   std::size_t most_unwritten_ = Standing::kMost;
