@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -37,6 +38,7 @@ void Readiness::on_some(int, short, void* readiness) noexcept { static_cast<Read
 void Readiness::tell() {
   epoll_event events[kMostAtOnce];
   int count = epoll_wait(fd_, events, kMostAtOnce, 0);
+  count_ += std::max(count, 0);
   for (int i = 0; i < count; i++) {
     std::uint32_t what = events[i].events;
     bool broke = (what & EPOLLERR) != 0 || (what & (EPOLLHUP | EPOLLRDHUP)) == EPOLLHUP;

@@ -124,6 +124,17 @@ TEST_F(ReadinessTest, VeryManyAreAllTold) {
   turn_until([&] { return std::ranges::all_of(all, was_told); });
 }
 
+TEST_F(ReadinessTest, HowManyWereReadyIsToldOnce) {
+  Watched one(loop_, unix_pair()), two(loop_, unix_pair());
+  int count = 0;
+  loop_.run([&] {
+    count = loop_.readiness().take_count();
+    loop_.stop();
+  });
+  EXPECT_EQ(count, 2);
+  EXPECT_EQ(loop_.readiness().take_count(), 0);
+}
+
 TEST_F(ReadinessTest, AClosedSocketIsForgotten) {
   Watched closed(loop_, unix_pair()), open(loop_, unix_pair());
   closed.say("x");

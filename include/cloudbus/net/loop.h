@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cloudbus/core/time.h"
+#include "cloudbus/core/yield_budget.h"
 #include "cloudbus/net/readiness.h"
 #include "cloudbus/net/watch.h"
 
@@ -53,11 +54,13 @@ class Loop {
   static void on_posted(int fd, short what, void* loop) noexcept;
   static void on_alarm(int fd, short what, void* loop) noexcept;
   void run_posted();
+  void yield_after_turn();
 
   std::unique_ptr<event_base, BaseDeleter> base_;
   Readiness readiness_;
   bool stopped_ = false, again_ = false, now_is_fresh_ = false;
   Time now_{}, alarm_{Time::max()};
+  YieldBudget yield_budget_;
   int posted_fd_ = -1;
   Watch posted_watch_, alarm_watch_;
   std::mutex posted_mutex_;  // guards posted_

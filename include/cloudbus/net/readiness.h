@@ -8,6 +8,8 @@
 
 #include <event2/event.h>
 
+#include <utility>
+
 #include "cloudbus/net/watch.h"
 
 namespace cloudbus {
@@ -38,11 +40,15 @@ class Readiness {
   // name may be among those of this turn. False when the kernel takes no more: epoll_ctl(2), ENOMEM and ENOSPC.
   bool add(int fd, ReadinessOwner& owner);
 
+  // How many sockets were ready since the last call.
+  int take_count() { return std::exchange(count_, 0); }
+
  private:
   static void on_some(int fd, short what, void* readiness) noexcept;
   void tell();
 
   int fd_;
+  int count_ = 0;
   Watch watch_;
 };
 
