@@ -61,11 +61,11 @@ int run_program(Role role, int argc, char** argv) {
   return 0;
 }
 
-Daemon::Daemon(std::shared_ptr<const Config> config) : config_(std::move(config)) {
+Daemon::Daemon(std::shared_ptr<const Config> config)
+    : config_(std::move(config)), shared_{.boot_id = random_bytes<sizeof(Uuid)>()} {
   std::signal(SIGPIPE, SIG_IGN);
-  Uuid boot_id = random_bytes<sizeof(Uuid)>();
   for (std::size_t i = 0; i < static_cast<std::size_t>(config_->threads); i++) {
-    auto worker = std::make_unique<Worker>(config_, boot_id, sessions_, i);
+    auto worker = std::make_unique<Worker>(config_, shared_, i);
     if (config_->role == Role::Controller)
       worker->set_role(std::make_unique<Controller>(*worker));
     else

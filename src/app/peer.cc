@@ -25,7 +25,7 @@ Peer::Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::s
       name_(std::move(name)),
       service_(service),
       session_(role, worker.hello(service), worker.session_limits(), worker.slabs(), worker.budget(), worker.now()),
-      link_(std::make_unique<Link>(worker.loop(), fd, static_cast<LinkOwner&>(*this))),
+      link_(make_link(fd)),
       read_size_(worker.read_buffer().size()),
       connecting_(connecting) {
   if (connecting) link_->wait_connected();
@@ -33,6 +33,10 @@ Peer::Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::s
 }
 
 Peer::~Peer() { worker_.timers().clear(id_, armed_); }
+
+std::unique_ptr<Link> Peer::make_link(int fd) {
+  return std::make_unique<Link>(worker_.loop(), fd, static_cast<LinkOwner&>(*this), worker_.shared().small_traffic);
+}
 
 // False when the link could not be made.
 bool Peer::finish_connecting() {
@@ -137,7 +141,8 @@ void Peer::fill(Session::Turn turn) {
   Relay* relay = worker_.find_relay(turn.owner);
   if (!relay) return session_.fill_done(turn.stream, 0, false);
   relay->fill(session_, turn, leg_of(turn.owner));
-  if (session_.output().size() > standing && relay->says_little()) link_->on_small();
+  if (session_.output().size() > standing && relay->says_little())
+    worker_.shared().small_traffic.on_taken_in(worker_.now());
 }
 
 // "flood: too many pings", "closed by the segment: no-error: drained"
@@ -271,7 +276,7 @@ Peer::Handover Peer::hand_over(Bytes rest) {
 }
 
 void Peer::take_over(const Handover& link, std::uint64_t position) {
-  link_ = std::make_unique<Link>(worker_.loop(), link.fd, static_cast<LinkOwner&>(*this));
+  link_ = make_link(link.fd);
   read_size_ = worker_.read_buffer().size();
   session_.attach(position, link.opening, worker_.now());
   replayed_ = session_.output().rewound();

@@ -49,7 +49,7 @@ void Segment::on_link(const ServiceConfig* service, int fd, const Address& addre
 void Segment::on_peer_ready(Peer& peer) {
   log_line(LogLevel::Info, "link", "up",
            {{"controller", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
-  if (peer.session().is_resumable()) worker_.sessions().add(peer.session().key(), {&worker_, peer.id()});
+  if (peer.session().is_resumable()) worker_.shared().sessions.add(peer.session().key(), {&worker_, peer.id()});
   if (draining_) peer.session().drain(worker_.now());
 }
 
@@ -146,7 +146,7 @@ void Segment::dial_some(Peer& peer) {
 
 void Segment::on_peer_gone(Peer& peer) {
   peers_--;
-  if (peer.session().is_resumable()) worker_.sessions().remove(peer.session().key().id);
+  if (peer.session().is_resumable()) worker_.shared().sessions.remove(peer.session().key().id);
   if (peer.has_handed_over()) return;
   if (peer.was_given_up())
     return log_line(peer.lost_streams() > 0 ? LogLevel::Warning : LogLevel::Debug, "link", "given up",
@@ -185,7 +185,7 @@ void Segment::on_link_lost(Peer& peer, const std::string& reason) {
 // The session may be another worker's: the link goes there, with all that came on it.
 void Segment::on_resume(Peer& fresh, const ResumeFrame& request, Bytes rest) {
   ResumeClaim claim = fresh.session().claim_of(request);
-  auto place = worker_.sessions().find(claim, request.proof);
+  auto place = worker_.shared().sessions.find(claim, request.proof);
   if (!place) return fresh.close(LinkCode::UnknownSession, "no such session");
   Peer::Handover link = fresh.hand_over(rest);
   if (place->worker == &worker_) return resume(place->peer, claim, std::move(link));

@@ -16,10 +16,9 @@
 
 namespace cloudbus {
 
-Worker::Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, Sessions& sessions, std::size_t index)
+Worker::Worker(std::shared_ptr<const Config> config, Shared& shared, std::size_t index)
     : config_(std::move(config)),
-      boot_id_(boot_id),
-      sessions_(sessions),
+      shared_(shared),
       index_(index),
       budget_(config_->memory / static_cast<std::uint64_t>(config_->threads)),
       read_buffer_(kReadBuffer) {
@@ -31,7 +30,7 @@ Worker::Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, Sessio
 Worker::~Worker() = default;
 
 Hello Worker::hello(const ServiceConfig* service) const {
-  Hello hello{.boot_id = boot_id_, .software = "cloudbus " PACKAGE_VERSION};
+  Hello hello{.boot_id = shared_.boot_id, .software = "cloudbus " PACKAGE_VERSION};
   Duration wait = service ? service->resume : Duration::zero();
   if (!service)
     for (const ServiceConfig& any : config_->services) wait = std::max(wait, any.resume);

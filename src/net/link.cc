@@ -23,7 +23,8 @@ constexpr int kUserTimeoutMs = 10'000;  // doc/protocol.md, section 6
 
 }  // namespace
 
-Link::Link(Loop& loop, int fd, LinkOwner& owner) : loop_(loop), owner_(owner), fd_(fd) {
+Link::Link(Loop& loop, int fd, LinkOwner& owner, const SmallTraffic& small)
+    : loop_(loop), owner_(owner), fd_(fd), standing_(small) {
   // These fail on a Unix socket, which needs none of them.
   int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

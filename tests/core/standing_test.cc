@@ -19,7 +19,8 @@ class StandingTest : public testing::Test {
   }
   std::size_t most(Duration round_trip = 1ms) const { return standing_.most(round_trip, now_); }
 
-  Standing standing_;
+  SmallTraffic small_;
+  Standing standing_{small_};
   Time now_{10s};
 };
 
@@ -48,19 +49,34 @@ TEST_F(StandingTest, ItHasBounds) {
 }
 
 TEST_F(StandingTest, BesideWhoHasLittleToSayLessMayStandForAWhile) {
-  standing_.on_small(now_);
+  small_.on_taken_in(now_);
   EXPECT_EQ(most(), Standing::kMostBesideSmall);
   EXPECT_EQ(most(100ms), Standing::kMost);  // where the way takes longer anyway
   EXPECT_FALSE(standing_.is_slow(1ms, now_));
-  now_ += Standing::kRecent;
+  now_ += SmallTraffic::kRecent;
   EXPECT_EQ(most(), Standing::kMostBesideSmall);
   now_ += 1us;
   EXPECT_EQ(most(), Standing::kMost);
 }
 
+TEST_F(StandingTest, WhoHasLittleToSayMayBeOnAnotherLink) {
+  Standing other(small_);
+  small_.on_taken_in(now_);
+  EXPECT_EQ(other.most(1ms, now_), Standing::kMostBesideSmall);
+}
+
+TEST_F(StandingTest, ThatSomebodyHasLittleToSayIsKnownAsLongAsItIsTold) {
+  for (int i = 0; i < 1000; i++) {
+    small_.on_taken_in(now_ += 1ms);
+    ASSERT_EQ(most(), Standing::kMostBesideSmall);
+  }
+  now_ += SmallTraffic::kRecent / 2;
+  EXPECT_EQ(most(), Standing::kMostBesideSmall);
+}
+
 TEST_F(StandingTest, ASlowLinkIsSlowBesideThemToo) {
   fill(1'000);
-  standing_.on_small(now_);
+  small_.on_taken_in(now_);
   EXPECT_TRUE(standing_.is_slow(1ms, now_));
   EXPECT_EQ(most(), Standing::kLeast);
 }

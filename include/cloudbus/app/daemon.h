@@ -42,7 +42,7 @@ class Daemon {
   void stop_workers();
 
   std::shared_ptr<const Config> config_;
-  Sessions sessions_;
+  Shared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;  // the first runs in the main thread, and accepts for all
   std::vector<std::thread> threads_;
   std::vector<std::unique_ptr<Listener>> listeners_;

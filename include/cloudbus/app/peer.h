@@ -73,6 +73,7 @@ class Peer final : private LinkOwner {
 
  private:
   Time congested_at() const;
+  std::unique_ptr<Link> make_link(int fd);
   void tell_role();
   void on_link_readable() noexcept override;
   void on_link_writable() noexcept override;

@@ -18,6 +18,7 @@
 #include "cloudbus/app/peer.h"
 #include "cloudbus/app/relay.h"
 #include "cloudbus/app/sessions.h"
+#include "cloudbus/core/standing.h"
 #include "cloudbus/net/loop.h"
 #include "cloudbus/net/timers.h"
 
@@ -52,10 +53,17 @@ class RoleLogic {
   virtual bool is_drained() const = 0;
 };
 
+// What the workers of a process share.
+struct Shared {
+  const Uuid boot_id;
+  Sessions sessions{};
+  SmallTraffic small_traffic{};
+};
+
 class Worker {
  public:
-  // `index`: which of the process's workers it is, from 0. `sessions` are those of the process.
-  Worker(std::shared_ptr<const Config> config, const Uuid& boot_id, Sessions& sessions, std::size_t index);
+  // `index`: which of the process's workers it is, from 0.
+  Worker(std::shared_ptr<const Config> config, Shared& shared, std::size_t index);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -69,7 +77,7 @@ class Worker {
   Directory& directory() { return directory_; }
   SlabPool& slabs() { return slabs_; }
   Budget& budget() { return budget_; }
-  Sessions& sessions() { return sessions_; }
+  Shared& shared() { return shared_; }
   LinkTotals& link_totals() { return link_totals_; }
   // For a new link: to all services, or to one.
   Hello hello(const ServiceConfig* service) const;
@@ -129,8 +137,7 @@ class Worker {
   void abort_everything();
 
   std::shared_ptr<const Config> config_;
-  Uuid boot_id_;
-  Sessions& sessions_;
+  Shared& shared_;
   std::size_t index_;
   Loop loop_;
   Timers timers_;

@@ -6,11 +6,30 @@
 // somebody has only little to say.
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 
 #include "cloudbus/core/time.h"
 
 namespace cloudbus {
+
+// When bytes of a stream that says little were last taken in. Any thread of the process may tell and ask.
+class SmallTraffic {
+ public:
+  static constexpr Duration kRecent = std::chrono::milliseconds(100);
+
+  void on_taken_in(Time now) {
+    Duration at = now.time_since_epoch();
+    if (at - at_.load(std::memory_order_relaxed) > kStep) at_.store(at, std::memory_order_relaxed);
+  }
+  bool is_recent(Time now) const { return now.time_since_epoch() - at_.load(std::memory_order_relaxed) <= kRecent; }
+
+ private:
+  // Whoever tells more often does not take the line out of the caches of those who ask.
+  static constexpr Duration kStep = std::chrono::milliseconds(5);
+
+  std::atomic<Duration> at_ = -2 * kRecent;
+};
 
 class Standing {
  public:
@@ -19,7 +38,8 @@ class Standing {
   static constexpr Duration kMoment = std::chrono::milliseconds(10);  // at least; otherwise a fourth of a round trip
   static constexpr Duration kForget = std::chrono::seconds(1);        // without a time at which it was full
   static constexpr std::size_t kMostBesideSmall = 128 * 1024;         // bytes
-  static constexpr Duration kRecent = std::chrono::milliseconds(100);
+
+  explicit Standing(const SmallTraffic& small) : small_(small) {}
 
   // The kernel took so many bytes.
   void on_taken(std::size_t bytes) { taken_ += bytes; }
@@ -37,12 +57,9 @@ class Standing {
   // It took everything: the link may have carried more than it was given.
   void on_emptied() { had_room_ = true; }
 
-  // Bytes were taken in from a stream that says little.
-  void on_small(Time now) { small_at_ = now; }
-
   // Bytes.
   std::size_t most(Duration round_trip, Time now) const {
-    bool waits_for_turns = round_trip < kMoment && now - small_at_ <= kRecent;  // otherwise the way takes longer
+    bool waits_for_turns = round_trip < kMoment && small_.is_recent(now);  // otherwise the way takes longer
     return std::min(carried(round_trip, now), waits_for_turns ? kMostBesideSmall : kMost);
   }
 
@@ -62,11 +79,11 @@ class Standing {
     rate_ = rate_ == 0 ? rate : rate_ + (rate - rate_) / (is_least ? 16 : 4);
   }
 
+  const SmallTraffic& small_;
   double rate_ = 0;  // bytes in a microsecond; 0 is unknown
   std::size_t taken_ = 0;
   bool had_room_ = false;
   Time began_{};  // of the sample
-  Time small_at_{};
 };
 
 }  // namespace cloudbus

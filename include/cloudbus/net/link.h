@@ -24,7 +24,7 @@ class LinkOwner {
 class Link {
  public:
   // Takes a non-blocking socket over; one that is still connecting becomes writable once it is connected.
-  Link(Loop& loop, int fd, LinkOwner& owner);
+  Link(Loop& loop, int fd, LinkOwner& owner, const SmallTraffic& small);
   ~Link();
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
@@ -41,8 +41,6 @@ class Link {
   bool is_blocked() const { return blocked_; }
   // How many bytes of output may stand before more is taken in.
   std::size_t most_unwritten() const { return most_unwritten_; }
-  // Bytes were taken in from a stream that says little.
-  void on_small() { standing_.on_small(loop_.now()); }
   Time blocked_since() const { return blocked_since_; }  // while it is
   Status status() const { return status_; }
   int error() const { return error_; }  // of errno, when broken
