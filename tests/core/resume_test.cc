@@ -257,6 +257,19 @@ TEST(Resume, APeerThatAcknowledgesNoAnswerIsAFlood) {
   EXPECT_LT(end->session.output().kept(), 1024u * 1024 + 200'000);
 }
 
+// MAX_STREAMS is all that is answered, and seldom.
+TEST(Resume, StreamsThatAreOverAtOnceLeaveLittleToAcknowledge) {
+  auto end = ready(Role::Segment, 1024 * 1024, 16 * 1024 * 1024);
+  for (StreamId id = 1; id < 100'000 && !end->session.is_closed(); id++) {
+    end->feed(open(id) + reset(id, 0, 0));
+    end->session.release();
+    if (id % 1'000 == 0) end->now += seconds(10);
+    end->written();
+  }
+  EXPECT_FALSE(end->session.is_closed());
+  EXPECT_LT(end->session.output().kept(), 1'000u);
+}
+
 TEST(Resume, ASilentLinkIsLostAndTheSessionIsNot) {
   auto end = ready(Role::Controller);
   end->now += seconds(5);
