@@ -251,9 +251,10 @@ class Lag(fanout.Case):
         pair.wait_for(lambda: fan.controller.load(0.2) < 0.05, "a standstill")
         self.assertTrue(sender.is_alive())
         self.memory_within(fan.controller.rss() - base, 16 * MIB + BESIDES)
-        intakes = [fanout.Intake(leg) for leg in legs]
-        for intake in intakes:
-            self.assertEqual(intake.end(), pair.Ending("fin", size, PATTERN.sha256(size)))
+        # They read in turns: on a busy machine one of three that read as they like would lag indeed.
+        for chunk in PATTERN.chunks(size, 256 * KIB):
+            self.all_read(legs, chunk)
+        self.all_end(legs, "fin", 0)
         sender.join()
         for leg in legs:
             leg.finish()
