@@ -288,12 +288,7 @@ class Frames(Target):
             raw.send(stream[position:])
             raw.read_greeting()
             raw.wait(wire.ACCEPT, 1)
-            # Data goes on as it comes, in as many parts.
-            received, ended = b"", False
-            while not ended:
-                part = raw.wait(wire.DATA, 1)
-                received, ended = received + part.payload, part.flags & wire.FIN
-            self.assertEqual(received, b"hello")
+            self.assertEqual(raw.wait_data(1), b"hello")
             raw.close()
 
     def taken(self, sock):
@@ -310,7 +305,7 @@ class Frames(Target):
                       wire.open_frame(1, b"Echo") + wire.data(1, b"hello", fin=True)):
             raw.send(bytes([value]))
         raw.read_greeting()
-        self.assertEqual(raw.wait(wire.DATA, 1).payload, b"hello")
+        self.assertEqual(raw.wait_data(1), b"hello")
 
     def test_open_that_lies_about_its_lengths(self):
         head = wire.uuid7() + b"\0\0"
@@ -368,7 +363,7 @@ class Frames(Target):
         self.target()
         raw = self.dial().open(1, name=b"Echo")
         raw.send(wire.credit(1, 5) + wire.credit(1, 0) + wire.data(1, b"hello", fin=True))
-        self.assertEqual(raw.wait(wire.DATA, 1).payload, b"hello")
+        self.assertEqual(raw.wait_data(1), b"hello")
 
     def test_reset_with_a_wrong_final_offset(self):
         self.breaks("protocol-error", wire.data(1, b"hello"), wire.reset(1, 1, 4), opened=True)
@@ -678,7 +673,7 @@ class MaliciousSegment(pair.Case):
                 continue
             if moved is not None and moved.type == wire.OPEN:
                 again.socket.settimeout(pair.DEADLINE)
-                self.assertEqual(again.wait(wire.DATA, moved.stream).payload, b"hello")
+                self.assertEqual(again.wait_data(moved.stream, 5), b"hello")
                 return
         self.assertEqual(client.read_to_end()[:2], ("reset", 0))
 

@@ -254,7 +254,7 @@ class Links(pair.Case):
         self.controller_of_raw.wait_link(count=2)
         small = self.client().send(b"small")
         stream = second.wait(wire.OPEN).stream
-        self.assertEqual(second.wait(wire.DATA, stream).payload, b"small")
+        self.assertEqual(second.wait_data(stream, 5), b"small")
         small.close()
         self.assertEqual(self.joined(), 1)
         first.close()

@@ -200,6 +200,14 @@ class RawPeer:
             if received.type == PING and not received.flags & REPLY:
                 self.send(ping(received.payload, reply=True))
 
+    def wait_data(self, stream, size=None):
+        """So many bytes of a stream, or all to its FIN. They may come in any number of frames."""
+        received, ended = b"", False
+        while not ended and (size is None or len(received) < size):
+            part = self.wait(DATA, stream)
+            received, ended = received + part.payload, part.flags & FIN
+        return received
+
     def open(self, stream, **more):
         """Opens a stream and waits for ACCEPT."""
         self.send(open_frame(stream, **more))
