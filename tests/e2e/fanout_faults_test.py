@@ -66,13 +66,14 @@ class Backends(fanout.Case):
     # -- an answer, and a reset at once
 
     def dying(self, mode, size):
-        """One of three servers sends an answer and resets at once."""
+        """One of three servers sends an answer and resets at once. The controller has been told."""
         fan, stages = self.played(mode)
         client = fan.connect().send(b"x")
         legs = self.meet(stages)
         self.all_read(legs, b"x")
         legs[0].send_pattern(size)
         legs[0].reset()
+        fan.segments[0].wait_conversation(end="server-reset")
         return fan, client, legs
 
     def test_winner_answers_and_dies_at_once(self):
@@ -88,7 +89,6 @@ class Backends(fanout.Case):
         size = 60000
         fan, client, legs = self.dying("full duplex", size)
         self.assertEqual(client.read_exact(size), PATTERN.bytes(size))
-        fan.segments[0].wait_conversation(end="server-reset", down=str(size))
         # The others go on, in both directions.
         client.send(b"more").finish()
         self.all_end(legs[1:], "fin", 4)
@@ -158,6 +158,7 @@ class Backends(fanout.Case):
                 for intake in intakes:
                     self.assertEqual(intake.end(), pair.Ending("fin", size, PATTERN.sha256(size)))
                 sender.join()
+                fan.segments[0].wait_conversation(end="server-reset")
                 for leg in legs[1:]:
                     leg.finish()
                 self.assertEqual(client.read_to_end()[:2], ("fin", 0))

@@ -228,6 +228,7 @@ class Quorum(fanout.Case):
         legs = self.meet(stages)
         self.all_read(legs, b"request")
         legs[0].reset()
+        fan.segments[0].wait_conversation(end="server-reset")
         self.assertFalse(client.readable(0.2), "two are enough")
         client.send(b"more")
         self.all_read(legs[1:], b"more")
