@@ -143,11 +143,12 @@ bool Resumer::on_gone(Peer& peer) {
   if (!lost_of_.contains(peer.id())) return false;
   Search* search = search_of(peer.id());
   lost_of_.erase(peer.id());
-  Peer* lost = search ? find_lost(*search) : nullptr;
-  if (!lost) return true;
-  log_line(LogLevel::Debug, "link", "cannot be made", {{"segment", peer.name()}, {"reason", peer.reason()}});
+  if (!search) return true;
   std::erase_if(search->tries, [&peer](const Try& one) { return one.peer == peer.id(); });
   if (search->asking == peer.id()) search->asking = 0;
+  Peer* lost = find_lost(*search);
+  if (!lost) return true;
+  log_line(LogLevel::Debug, "link", "cannot be made", {{"segment", peer.name()}, {"reason", peer.reason()}});
   const Closed& closed = peer.session().closed();
   if (peer.session().is_closed() && closed.by_peer && closed.error.code == LinkCode::UnknownSession) {
     lost->give_up(StreamCode::SessionLost, "the segment does not know the session");
