@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "cloudbus/core/urn.h"
+#include "cloudbus/core/names/urn.h"
 
 namespace cloudbus {
 namespace {

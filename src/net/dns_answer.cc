@@ -10,7 +10,7 @@
 #include <optional>
 #include <utility>
 
-#include "cloudbus/core/dns_name.h"
+#include "cloudbus/core/names/dns_name.h"
 
 namespace cloudbus {
 namespace {

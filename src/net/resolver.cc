@@ -8,7 +8,7 @@
 #include <mutex>
 #include <utility>
 
-#include "cloudbus/core/dns_name.h"
+#include "cloudbus/core/names/dns_name.h"
 
 namespace cloudbus {
 namespace {

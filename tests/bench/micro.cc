@@ -8,10 +8,10 @@
 #include <cstdlib>
 #include <vector>
 
-#include "cloudbus/core/frame.h"
-#include "cloudbus/core/output.h"
-#include "cloudbus/core/session.h"
-#include "cloudbus/core/window.h"
+#include "cloudbus/core/flow/window.h"
+#include "cloudbus/core/session/output.h"
+#include "cloudbus/core/session/session.h"
+#include "cloudbus/core/wire/frame.h"
 
 namespace {
 

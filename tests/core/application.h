@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "cloudbus/core/session.h"
+#include "cloudbus/core/session/session.h"
 
 namespace cloudbus {
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "cloudbus/core/bytes.h"
-#include "cloudbus/core/time.h"
+#include "cloudbus/core/base/bytes.h"
+#include "cloudbus/core/base/time.h"
 
 namespace cloudbus {
 

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "cloudbus/core/codes.h"
-#include "cloudbus/core/frame.h"
+#include "cloudbus/core/wire/codes.h"
+#include "cloudbus/core/wire/frame.h"
 
 namespace cloudbus::wire {
 

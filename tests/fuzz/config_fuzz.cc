@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "cloudbus/app/config.h"
+#include "cloudbus/app/config/config.h"
 
 namespace {
 

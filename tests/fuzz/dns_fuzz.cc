@@ -7,10 +7,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "cloudbus/core/ddds.h"
-#include "cloudbus/core/dns_name.h"
-#include "cloudbus/core/srv.h"
-#include "cloudbus/core/substitution.h"
+#include "cloudbus/core/names/ddds.h"
+#include "cloudbus/core/names/dns_name.h"
+#include "cloudbus/core/names/srv.h"
+#include "cloudbus/core/names/substitution.h"
 #include "cloudbus/net/dns_answer.h"
 
 namespace {

@@ -7,8 +7,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "cloudbus/core/frame.h"
-#include "cloudbus/core/hello.h"
+#include "cloudbus/core/wire/frame.h"
+#include "cloudbus/core/wire/hello.h"
 
 namespace {
 

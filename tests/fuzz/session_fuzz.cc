@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../core/application.h"
-#include "../core/wire.h"
+#include "core/application.h"
+#include "core/wire.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace cloudbus;

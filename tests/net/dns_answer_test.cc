@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "../core/wire.h"
+#include "core/wire.h"
 
 namespace cloudbus {
 namespace {

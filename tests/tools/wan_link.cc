@@ -52,8 +52,8 @@ constexpr int kDeviceQueue = 20'000;             // packets that wait in the ker
 constexpr std::size_t kMostUnderWay = 1 << 17;   // packets in each direction
 constexpr std::size_t kLeastQueue = 256 * 1024;  // bytes
 constexpr int kMostReads = 512;                  // in a turn
-// With a limited rate, which is for bulk, they are moved in batches while there is more than one packet in a turn: so far
-// apart, or nearer if the delay is short, a twentieth of it. Without one every packet is moved at its time.
+// With a limited rate, which is for bulk, they are moved in batches while there is more than one packet in a turn: so
+// far apart, or nearer if the delay is short, a twentieth of it. Without one every packet is moved at its time.
 constexpr int kFewPackets = 1;
 constexpr Nanos kBatch = std::chrono::microseconds(200);
 

@@ -8,10 +8,10 @@
 #include <variant>
 #include <vector>
 
-#include "cloudbus/core/bytes.h"
-#include "cloudbus/core/ddds.h"
-#include "cloudbus/core/srv.h"
-#include "cloudbus/core/time.h"
+#include "cloudbus/core/base/bytes.h"
+#include "cloudbus/core/base/time.h"
+#include "cloudbus/core/names/ddds.h"
+#include "cloudbus/core/names/srv.h"
 #include "cloudbus/net/address.h"
 
 namespace cloudbus {

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "cloudbus/core/time.h"
+#include "cloudbus/core/base/time.h"
 #include "cloudbus/net/dns_answer.h"
 
 namespace cloudbus {

@@ -5,9 +5,9 @@
 
 #include <string>
 
-#include "cloudbus/core/bytes.h"
-#include "cloudbus/core/output.h"
-#include "cloudbus/core/standing.h"
+#include "cloudbus/core/base/bytes.h"
+#include "cloudbus/core/session/output.h"
+#include "cloudbus/core/session/standing.h"
 #include "cloudbus/net/loop.h"
 
 namespace cloudbus {

@@ -13,8 +13,8 @@
 #include <mutex>
 #include <vector>
 
-#include "cloudbus/core/time.h"
-#include "cloudbus/core/yield_budget.h"
+#include "cloudbus/core/base/time.h"
+#include "cloudbus/core/policy/yield_budget.h"
 #include "cloudbus/net/readiness.h"
 #include "cloudbus/net/watch.h"
 

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "cloudbus/core/bytes.h"
+#include "cloudbus/core/base/bytes.h"
 #include "cloudbus/net/address.h"
 #include "cloudbus/net/host_lookup.h"
 #include "cloudbus/net/hosts_file.h"

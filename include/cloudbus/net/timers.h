@@ -8,7 +8,7 @@
 #include <set>
 #include <utility>
 
-#include "cloudbus/core/time.h"
+#include "cloudbus/core/base/time.h"
 
 namespace cloudbus {
 

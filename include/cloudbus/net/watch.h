@@ -4,7 +4,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
-#include "cloudbus/core/time.h"
+#include "cloudbus/core/base/time.h"
 
 namespace cloudbus {
 

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The session with one controller or segment, and the link that carries it.
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cloudbus/app/relay/relay.h"
+#include "cloudbus/core/session/session.h"
+#include "cloudbus/net/link.h"
+
+namespace cloudbus {
+
+class Peer final : private LinkOwner {
+ public:
+  // `name` is the address for the log; `service` is the only service served here, null for all of them.
+  // `connecting` when the socket is not connected yet.
+  Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::string name, const ServiceConfig* service);
+  ~Peer();
+
+  PeerId id() const { return id_; }
+  const std::string& name() const { return name_; }
+  // The name without what kind of address it is: "10.0.0.2:9000".
+  std::string address() const { return name_.starts_with("tcp://") ? name_.substr(6) : name_; }
+  const ServiceConfig* service() const { return service_; }
+  Session& session() { return session_; }
+  const Session& session() const { return session_; }
+  bool is_gone() const { return gone_; }
+  bool was_ready() const { return was_ready_; }
+  // Why it is gone, for the log.
+  const std::string& reason() const { return reason_; }
+  LinkCode code() const { return session_.closed().error.code; }
+  bool was_given_up() const { return given_up_; }
+  std::size_t lost_streams() const { return lost_streams_; }
+
+  // Segment: streams that wait to be dialled, and how many are being dialled.
+  std::deque<OwnerId> dial_queue;
+  int dialing = 0;
+  bool tells_congestion = false;  // to the role
+  bool is_touched = false;        // it stands in the worker's list for the end of the turn
+
+  // The end of a turn: takes bytes from the streams whose turn it is, and writes once. True when there is more to do.
+  bool flush();
+  void close(LinkCode code, std::string reason) { session_.close(code, std::move(reason)); }
+  void on_deadline(Time now);
+  // A ping is not answered for so long that this may be a peer that is stopped.
+  bool is_quiet() const;
+  // What it has to write waits for longer than a round trip.
+  bool is_congested() const;
+
+  // --- Resuming ---
+  // The session waits for another link.
+  bool is_detached() const { return session_.is_detached(); }
+  Time lost_at() const { return lost_at_; }
+  std::uint64_t replayed() const { return replayed_; }  // bytes that the last link had to carry again
+  // The link is of no use any more: the session waits for another one, or ends.
+  void lose(std::string reason);
+  // The session waits no more.
+  void give_up(StreamCode code, std::string reason);
+  // A link that changes its peer: what is left to write of its start, and what came behind that.
+  struct Handover {
+    int fd;
+    std::vector<std::byte> opening, rest;
+  };
+  // This peer gives its link away, and is gone.
+  Handover hand_over(Bytes rest);
+  bool has_handed_over() const { return handed_over_; }
+  // The session goes on; the other end has all before `position`.
+  void take_over(const Handover& link, std::uint64_t position);
+
+ private:
+  Time congested_at() const;
+  std::unique_ptr<Link> make_link(int fd);
+  void tell_role();
+  void on_link_readable() noexcept override;
+  void on_link_writable() noexcept override;
+  bool finish_connecting();
+  std::string closing_words() const;
+  void dispatch(const Event& event);
+  void resize_reads(bool full);
+  void fill(Session::Turn turn);
+  void end(std::string reason, StreamCode code = StreamCode::LinkLost);
+  void receive(Bytes input);
+  void expire(Time now);
+  void arm();
+
+  Worker& worker_;
+  PeerId id_;
+  std::string name_;
+  const ServiceConfig* service_;
+  Session session_;
+  std::unique_ptr<Link> link_;
+  std::size_t read_size_;  // bytes
+  int opens_in_read_ = 0;
+  bool connecting_;
+  bool was_ready_ = false;
+  bool was_quiet_ = false, was_congested_ = false;  // the role knows of it
+  bool gone_ = false, given_up_ = false, handed_over_ = false;
+  Time lost_at_{}, expires_at_{};  // while it is detached: since when, and when expire() has something to do
+  std::uint64_t replayed_ = 0;
+  std::string reason_;
+  std::size_t lost_streams_ = 0;
+  Time armed_ = Time::max();
+};
+
+}  // namespace cloudbus

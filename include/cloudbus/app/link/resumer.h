@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What a controller does for sessions that lost their links: it dials their segments, again and again, until a session
+// goes on over a new link or is given up.
+
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "cloudbus/app/link/peer.h"
+#include "cloudbus/core/policy/backoff.h"
+#include "cloudbus/net/address.h"
+#include "cloudbus/net/timers.h"
+
+namespace cloudbus {
+
+class Resumer {
+ public:
+  explicit Resumer(Worker& worker) : worker_(worker) {}
+  ~Resumer();
+  Resumer(const Resumer&) = delete;
+  Resumer& operator=(const Resumer&) = delete;
+
+  // `lost` waits for a link. The first of the addresses is the one that it had; the others may be the same segment's.
+  void start(Peer& lost, std::vector<Address> addresses);
+
+  // What came of a link that is ready.
+  struct Ready {
+    bool is_own = false;  // it was dialled here
+    PeerId replaces = 0;  // ... to the segment that took the place of this peer's: it is a new link like any other
+  };
+  Ready on_ready(Peer& fresh);
+  // The segment agreed: the peer that goes on, null when it is no more.
+  Peer* on_resumed(Peer& fresh, const ResumeFrame& answer, Bytes rest);
+  // True for a link that was dialled here and came to nothing.
+  bool on_gone(Peer& peer);
+  bool on_timer(Timers::Key key);
+
+ private:
+  struct Try {
+    PeerId peer;
+    bool is_first_address;
+  };
+  struct Search {
+    PeerId lost = 0;
+    Timers::Key key = 0;
+    Time armed = Time::max();
+    std::vector<Address> addresses;
+    std::size_t next = 0;
+    Backoff backoff{std::chrono::milliseconds(5), std::chrono::milliseconds(50)};
+    std::vector<Try> tries;  // links that are being made, the oldest first
+    PeerId asking = 0;       // the one that was asked to carry the session
+    Time asked_at{};
+  };
+
+  Search* find(PeerId lost);
+  Search* search_of(PeerId one_try);
+  Peer* find_lost(const Search& search);
+  void try_next(Search& search);
+  void try_later(Search& search, Duration wait);
+  void drop_try(PeerId id, std::string reason);
+  void end(PeerId lost, PeerId except);
+
+  Worker& worker_;
+  std::unordered_map<PeerId, Search> searches_;  // by the peer that lost its link
+  std::unordered_map<PeerId, PeerId> lost_of_;   // by try
+  std::unordered_map<Timers::Key, PeerId> lost_by_key_;
+};
+
+}  // namespace cloudbus

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A segment's side of a conversation: from its controller's stream to a server, which it connects to.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cloudbus/app/relay/relay.h"
+#include "cloudbus/app/segment/backends.h"
+#include "cloudbus/net/connector.h"
+
+namespace cloudbus {
+
+class ServerRelay final : public Relay {
+ public:
+  // For a stream that was opened. It waits for dial(). `backends` are those of the service, and outlive it.
+  ServerRelay(Worker& worker, OwnerId id, Backends& backends, Peer& peer, StreamId stream, const OpenRequest& request);
+
+  enum class Dialled : std::uint8_t {
+    Begun,
+    NoDescriptor,  // wait_again(), until one may have come back
+    NoAddress,     // wait_again(), until more is known of the names
+  };
+  // Starts to connect to a server.
+  Dialled dial();
+  void wait_again();
+  PeerId peer() const { return peer_; }
+
+ private:
+  // Of several candidates, the first that can be connected to.
+  struct Dialing final : ConnectorOwner {
+    explicit Dialing(ServerRelay& its_relay) : relay(its_relay) {}
+    void on_connected(std::size_t place, int fd, bool is_broken) noexcept override;
+    void on_address_failed(std::size_t place, int error) noexcept override;
+    void on_all_failed(int error) noexcept override { relay.on_all_failed(error); }
+
+    ServerRelay& relay;
+    std::vector<Backends::Candidate> candidates;
+    std::unique_ptr<Connector> connector;
+  };
+
+  void on_connected() override;
+  void on_connect_failed(int error) override;
+  void on_close() override;
+  StreamCode connect_timeout_code() const override;
+  Time next_deadline() const override;
+  bool on_own_deadline(Time now) override;
+  std::string_view mode_word() const override;
+  std::string server_text() const override;
+
+  void on_candidate_connected(Backends::Candidate chosen, int fd, bool is_broken);
+  void on_all_failed(int error);
+  void begin_dialing();
+  void leave_dialing();
+  void take_server(ServerIndex server);
+  Dialled dial_only();
+  Dialled dial_some();
+  bool dial_builtin(Endpoint::Kind kind);
+  Dialled dial_failed(int error);
+  bool tries_again() const;
+  void log_failure(const std::string& server, int error) const;
+
+  Backends& backends_;
+  std::unique_ptr<Dialing> dialing_;            // until it is connected
+  std::unique_ptr<const std::string> address_;  // of the server, where it is not the configuration's
+  ServerIndex server_ = 0;
+  short dial_error_ = 0;     // of errno, of the last try
+  bool has_server_ = false;  // server_ was taken, and counts as its load
+};
+
+}  // namespace cloudbus

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// One end of the session protocol, without I/O: doc/protocol.md.
+//
+// Bytes that arrived go into receive(), which hands out events; commands append to output(), which the link writes.
+// Time comes in as an argument. Nothing here calls out.
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "cloudbus/core/base/bytes.h"
+#include "cloudbus/core/base/time.h"
+#include "cloudbus/core/flow/window.h"
+#include "cloudbus/core/session/limits.h"
+#include "cloudbus/core/session/output.h"
+#include "cloudbus/core/session/scheduler.h"
+#include "cloudbus/core/session/stream.h"
+#include "cloudbus/core/wire/codes.h"
+#include "cloudbus/core/wire/frame.h"
+#include "cloudbus/core/wire/hello.h"
+
+namespace cloudbus {
+
+enum class EventKind : std::uint8_t {
+  Ready,        // the peer's HELLO was taken: peer()
+  Opened,       // segment: a stream; `request` says what for. Answer with accept() or reset()
+  Accepted,     // controller: the backend is connected
+  Data,         // `data`, a part of a stream; valid until the bytes given to receive() are
+  Finished,     // the peer's FIN, after all of its data
+  Stopped,      // the peer reads no more; `code`
+  Reset,        // the stream is gone; `code`
+  MoreStreams,  // more streams may be opened
+  GoingAway,    // the peer takes no new streams
+  ResumeAsked,  // segment: the link is to carry another session, `resume` says which: accept_resume() of that one, or
+                // close(). The input that is left is that session's
+  Resumed,      // controller: the answer to ask_resume(), `resume`: attach() of the other session. As above
+  Closed,       // the session is over: closed()
+};
+
+struct Event {
+  EventKind kind;
+  StreamId stream = 0;
+  OwnerId owner = 0;
+  Bytes data{};
+  bool ends_frame = false;  // `data` is the last of its frame: what the peer read in one go may end here
+  StreamCode code = StreamCode::Cancelled;
+  const OpenRequest* request = nullptr;  // valid until the next call of receive()
+  const ResumeFrame* resume = nullptr;   // as long
+};
+
+// Why a session ended.
+struct Closed {
+  LinkError error;
+  bool by_peer = false;
+};
+
+class Session {
+ public:
+  // A controller's preface and `hello` go to the output at once, a segment's when it has seen the peer's preface. The
+  // pool and the budget outlive the session.
+  Session(Role role, const Hello& hello, const SessionLimits& limits, SlabPool& pool, Budget& budget, Time now);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Takes bytes off the front of `input` up to the next event; none when all were taken. Call until there is none.
+  std::optional<Event> receive(Bytes& input, Time now);
+
+  // --- Streams -------------------------------------------------------------------------------------------------
+
+  // Whether open() would succeed now.
+  bool can_open() const;
+  StreamId open(const OpenRequest& request, OwnerId owner);
+
+  // Segment: names the owner of a stream that was opened, once it has one.
+  void adopt(StreamId stream, OwnerId owner);
+  void accept(StreamId stream);
+
+  // The owner has bytes to send. Lasts until fill_done() says that there are no more.
+  void want(StreamId stream);
+
+  struct Turn {
+    StreamId stream;
+    OwnerId owner;
+    std::size_t bytes;  // at most
+  };
+  // The next stream to send, when it has credit. Answer each turn with fill_done(), after reserve() or without.
+  std::optional<Turn> next_turn();
+  bool has_turns() const { return !scheduler_.empty() && state_ == State::Ready && !is_full(); }
+  Output::Room reserve(const Turn& turn, std::size_t bytes) { return output_.reserve(std::min(bytes, turn.bytes)); }
+  // `bytes` were put into what was reserved; `more` when the owner may have more of them.
+  void fill_done(StreamId stream, std::size_t bytes, bool more);
+  // Instead of reserve(): sends bytes that others share, no more than the turn has. Then fill_done() with 0.
+  void share(const Turn& turn, const Slice& bytes);
+
+  // The direction toward the peer is complete.
+  void finish(StreamId stream);
+  // This end reads no more.
+  void stop(StreamId stream, StreamCode code);
+  // Ends the stream at once, both ways.
+  void reset(StreamId stream, StreamCode code);
+  // So many received bytes were handed on.
+  void consumed(StreamId stream, std::size_t bytes, Time now);
+  // Segment: the work behind a stream has ended, its stream too; another one may be opened for it.
+  void release();
+
+  // --- The session ---------------------------------------------------------------------------------------------
+
+  bool is_ready() const { return state_ == State::Ready; }
+  bool is_closed() const { return state_ == State::Closed; }
+  const Closed& closed() const { return closed_; }
+  const Hello& peer() const { return peer_; }
+  Duration round_trip() const { return round_trip_; }  // the smallest of the last 10 s; 0 is unknown
+  std::size_t stream_count() const { return streams_.size(); }
+  std::uint64_t streams_opened() const { return streams_opened_; }  // since its beginning
+
+  // Says no to new streams, in two steps.
+  void drain(Time now);
+  // The streams of a draining session have ended, and the peer knows which were taken.
+  bool is_drained() const { return drain_ == Drain::Done && streams_.empty(); }
+  bool peer_going_away() const { return peer_going_away_; }
+
+  // Ends the session with CLOSE.
+  void close(LinkCode code, std::string reason);
+
+  // Some of the output was consumed: the answer to a ping is awaited from when the ping itself was taken.
+  void on_written(Time now);
+
+  // Pings, unless an answer is awaited; no sooner than `apart` after the last ping, and then only if nothing has come.
+  void check(Time now, Duration apart = Duration::zero());
+  // A ping was sent then, and nothing has come since; Time::max() otherwise.
+  Time silent_since() const;
+  // Pings, acknowledges, and finds a silent peer. May end the session: look at is_closed() and is_silent().
+  void on_time(Time now);
+  Time next_deadline() const;
+
+  Output& output() { return output_; }
+
+  // --- Resuming: doc/protocol.md, section 9 --------------------------------------------------------------------
+  //
+  // A link begins with a session of its own, whose HELLOs tell whether that session may be resumed. When the link of
+  // such a session is lost, it is detached; then a new link, begun by another session, is given to it:
+  //
+  //   controller:  lost.detach(), fresh is ready: fresh.ask_resume(lost), Resumed, lost.attach()
+  //   segment:     fresh says ResumeAsked, lost.detach() if it was not, lost.accept_resume(), lost.attach()
+
+  // Both ends would resume it.
+  bool is_resumable() const { return key_.has_value(); }
+  const SessionKey& key() const { return *key_; }
+  // For so long both ends wait for another link.
+  Duration resume_wait() const { return resume_wait_; }
+  // The link is silent, though it was asked; detach(). A session that is not resumable is closed instead.
+  bool is_silent() const { return is_silent_; }
+
+  // The link is gone. Commands are taken, and written on the next link; nobody has a turn.
+  void detach();
+  bool is_detached() const { return state_ == State::Detached; }
+  // Something would be missed if it were not resumed: a stream, or what the peer may not have.
+  bool is_worth_resuming() const { return !streams_.empty() || output_.size() > 0 || output_.kept() > 0; }
+
+  // Asks the peer to go on with `lost`, on this session's link.
+  void ask_resume(Session& lost);
+  // What the other side of this session's link claims with `resume`.
+  ResumeClaim claim_of(const ResumeFrame& resume) const;
+  // The nonces of this session's HELLOs are those of `claim`, which was proven. The RESUME that answers it; nothing
+  // where the claim is from before the last one.
+  std::optional<std::array<std::byte, kHeaderSize + kResumeSize>> accept_resume(const ResumeClaim& claim);
+  // Goes on where the peer has all before `position`. `opening` is what is still to be written of the link's own
+  // session. Where bytes are missing, or too many are there, the session is closed.
+  void attach(std::uint64_t position, Bytes opening, Time now);
+
+  // Of all streams.
+  std::vector<OwnerId> owners() const;
+  template <typename Visit>
+  void for_each_stream(Visit visit) const {
+    for (const auto& [id, stream] : streams_) visit(id, stream.owner);
+  }
+
+  // Positions of section 2.3.
+  std::uint64_t position_sent() const { return position_sent_; }
+  std::uint64_t position_received() const { return position_received_; }
+  std::uint64_t position_acked() const { return position_acked_; }
+
+  const Stream* find(StreamId stream) const;
+
+ private:
+  //   preface --magic, version, role--> hello --HELLO--> ready --error, CLOSE, close()--> closed
+  //   ready --detach()--> detached --attach()--> ready
+  //   ready --RESUME, ask_resume()--> resuming, where another session takes the link
+  enum class State : std::uint8_t { Preface, Hello, Ready, Resuming, Detached, Closed };
+  //   none --drain()--> asked --reply to the ping--> done
+  enum class Drain : std::uint8_t { None, Asked, Done };
+
+  void greet();
+  const std::byte* take(Bytes& input, std::size_t size);
+  std::optional<Event> next_event(Bytes& input, Time now);
+  std::optional<Event> receive_preface(Bytes& input);
+  std::optional<Event> receive_data(Bytes& input);
+  std::optional<Event> on_header(Time now);
+  std::optional<Event> on_data_header(Time now);
+  std::optional<Event> on_frame(Bytes payload, Time now);
+  std::optional<Event> on_hello(Bytes payload, Time now);
+  std::optional<Event> on_open(Bytes payload);
+  std::optional<Event> on_accept(Bytes payload, Time now);
+  bool refuses_streams(StreamCode& code) const;
+  std::optional<Event> on_credit(Bytes payload, Time now);
+  std::optional<Event> on_reset(Bytes payload, Time now);
+  std::optional<Event> on_stop(Bytes payload, Time now);
+  std::optional<Event> on_max_streams(Bytes payload, Time now);
+  std::optional<Event> on_ping(Bytes payload, Time now);
+  std::optional<Event> on_go_away(Bytes payload, Time now);
+  std::optional<Event> on_ack(Bytes payload, Time now);
+  std::optional<Event> on_resume(Bytes payload);
+  std::optional<Event> on_close(Bytes payload);
+  std::optional<Event> on_fin();
+  std::optional<Event> fail(LinkCode code, std::string reason);
+  std::optional<Event> idle_frame(Time now);
+
+  std::byte* append(FrameType type, StreamId stream, std::size_t length, std::uint8_t flags = 0);
+  void agree_on_resuming();
+  bool is_full() const;
+  std::uint64_t most_kept() const;
+  void account();
+  void acknowledge_some(Time now);
+  void acknowledge();
+  void ping(Time now);
+  Time ping_deadline() const;
+  void ping_late(Time now);
+  void measured(Duration sample, Time now);
+  void grant_streams();
+  void schedule(StreamId id, Stream& stream);
+  bool was_opened(StreamId id) const;
+  Stream* find_live(StreamId id);
+  void erase_if_over(StreamId id, Stream& stream);
+  void erase(StreamId id);
+
+  Role role_;
+  State state_ = State::Preface;
+  Drain drain_ = Drain::None;
+  bool peer_going_away_ = false;
+  StreamId go_away_ = kNoMoreStreams;  // of the last GOAWAY
+  SessionLimits limits_;
+  Hello own_, peer_;
+  Budget budget_;
+  Output output_;
+  Scheduler scheduler_;
+  std::unordered_map<StreamId, Stream> streams_;
+  Closed closed_;
+
+  // What is being received: a preface, a header, or the payload of a frame that is not DATA.
+  std::array<std::byte, kHeaderSize + kMaxControl> partial_;
+  std::size_t partial_size_ = 0;
+  bool greeted_ = false;   // our preface was sent
+  bool in_frame_ = false;  // header_ was taken, and its payload is not complete
+  FrameHeader header_{};
+  std::size_t data_left_ = 0;  // of the payload of DATA
+  OpenRequest request_;
+
+  StreamId last_stream_ = 0;  // the greatest id opened, by either end
+  std::uint64_t streams_opened_ = 0, streams_released_ = 0;
+  std::uint64_t max_streams_own_ = 0;   // what the peer was granted
+  std::uint64_t max_streams_peer_ = 0;  // what the peer grants
+  std::uint64_t position_sent_ = 0, position_received_ = 0, position_acked_ = 0;
+
+  // Resuming.
+  std::optional<SessionKey> key_;  // where both ends would
+  Duration resume_wait_{0};
+  std::uint64_t resume_window_ = 0;  // bytes that are kept
+  std::uint64_t ack_every_ = 0;      // bytes
+  std::uint64_t ack_sent_ = 0;       // position
+  Time ack_due_ = Time::max();
+  std::uint64_t held_ = 0;  // of what is kept, as it is counted in the budget
+  std::uint64_t epoch_ = 0;
+  std::optional<SessionKey> asked_;  // the session that is to be resumed on this link
+  std::uint64_t asked_epoch_ = 0;
+  ResumeFrame resume_;
+  bool is_silent_ = false;
+
+  static constexpr TokenBucket kPingLimit{64, 16};  // on one link
+  TokenBucket idle_frames_{8192, 1024}, pings_ = kPingLimit;
+  Time started_, last_received_;
+  Time ping_sent_{};                             // of the last ping
+  bool ping_pending_ = false;                    // no reply to it yet
+  Time check_asked_{}, check_at_ = Time::max();  // of a check() that came too soon after the last ping
+  std::uint64_t ping_value_ = 0;
+  std::uint64_t ping_end_ = 0;      // Output::taken() once the ping has been taken
+  std::uint64_t taken_before_ = 0;  // Output::taken() when it was looked at last
+  Time ping_moved_{};               // when the ping, or what stands before it, was taken last
+  struct RoundTrip {
+    Time at;
+    Duration took;
+  };
+  std::deque<RoundTrip> round_trips_;  // of the last 10 s
+  Duration round_trip_{0};
+};
+
+}  // namespace cloudbus

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/app/config/config.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <unordered_map>
+
+#include "cloudbus/app/config/ini.h"
+#include "cloudbus/app/config/keys.h"
+#include "cloudbus/app/config/values.h"
+
+namespace cloudbus {
+namespace {
+
+constexpr std::string_view kDaemonSection = "cloudbus";
+constexpr std::size_t kMostBytes = std::size_t{16} << 20;  // of a file: more than 100,000 services
+
+bool is_daemon(const IniSection& section) { return normal_word(section.name) == kDaemonSection; }
+// Also where the key is there with a slip, which is an error of its own: one mistake gives one error.
+std::size_t count_key(const IniSection& section, std::string_view name) {
+  auto count = std::ranges::count_if(section.entries, [&](const IniEntry& entry) {
+    return normal_word(entry.key) == name || !meant_word(entry.key, {&name, 1}).empty();
+  });
+  return static_cast<std::size_t>(count);
+}
+bool has_key(const IniSection& section, std::string_view name) { return count_key(section, name) > 0; }
+std::size_t count_servers(const IniSection& section) {
+  return count_key(section, "server") + count_key(section, "backend");
+}
+
+bool fans_out(Mode mode) { return mode == Mode::HalfDuplex || mode == Mode::FullDuplex || mode == Mode::Publish; }
+
+std::string up_to(std::uint32_t most) { return most == 1 ? "1" : "1 to " + std::to_string(most); }
+
+// Reads the sections one by one, then looks at what concerns several of them.
+class ConfigReader {
+ public:
+  ConfigReader(Role role, const std::string& file) {
+    config_.role = role;
+    config_.file = file;
+  }
+
+  ConfigResult read(std::string_view text) {
+    IniText ini = read_ini(text);
+    errors_ = std::move(ini.errors);
+    may_share_bind_ = std::ranges::any_of(ini.sections, [](const IniSection& section) {
+      return is_daemon(section) && (section.damaged || has_key(section, "bind"));
+    });
+    for (const IniSection& section : ini.sections) read_section(section);
+    if (drafts_.empty() && errors_.empty()) {
+      fail(std::max(ini.lines, 1), "there is no service; write a section such as [Orders] with a bind and a server");
+    }
+    check_binds();
+    for (const ServiceDraft& draft : drafts_) check_loop(draft);
+    return finish();
+  }
+
+ private:
+  void read_section(const IniSection& section) {
+    bool daemon = is_daemon(section);
+    auto [first, is_new] = section_lines_.emplace(daemon ? kDaemonSection : section.name, section.line);
+    std::string error = check_service_name(section.name);
+    if (!error.empty()) {
+      fail(section.line, error);
+    } else if (!is_new) {
+      fail(section.line, "[" + section.name + "] was begun in line " + std::to_string(first->second) +
+                             " already; a section is allowed once");
+    }
+    if (daemon) return read_keys(section, Place::Daemon, daemon_keys(), config_);
+
+    ServiceDraft& draft = drafts_.emplace_back();
+    draft.service.name = draft.service.service = section.name;
+    draft.service.line = section.line;
+    read_keys(section, Place::Service, service_keys(), draft);
+    if (!is_new || !error.empty() || section.damaged) return;
+    check_complete(section);
+    bool all_servers_known = draft.service.servers.size() == count_servers(section);
+    if (all_servers_known && !draft.service.servers.empty()) settle_mode(draft);
+  }
+
+  template <class Target>
+  void read_keys(const IniSection& section, Place place, std::span<const Key<Target>> keys, Target& target) {
+    std::unordered_map<std::string_view, int> seen;
+    for (const IniEntry& entry : section.entries) {
+      auto key = std::ranges::find(keys, normal_word(entry.key), &Key<Target>::name);
+      if (key == keys.end() || !key->fits(config_.role)) {
+        fail(entry.line, unknown_key(config_.role, place, entry.key));
+        continue;
+      }
+      auto [first, is_new] = seen.emplace(key->name, entry.line);
+      std::string name(key->name), error;
+      if (!is_new && key->times == Times::Once) {
+        error = "it is set in line " + std::to_string(first->second) + " already; once is allowed";
+      } else if (entry.value.empty()) {
+        error = "the value is missing; write " + name + " = VALUE";
+      } else {
+        error = key->set(config_.role, target, entry);
+      }
+      if (!error.empty()) fail(entry.line, name + ": " + error);
+    }
+  }
+
+  void check_complete(const IniSection& section) {
+    std::string name = "[" + section.name + "]";
+    if (count_servers(section) == 0) {
+      fail(section.line, name + " has no server; write server = ADDRESS, once or more");
+    }
+    if (has_key(section, "bind")) return;
+    if (config_.role == Role::Controller) {
+      fail(section.line, name + " has no bind; write bind = ADDRESS, once or more");
+    } else if (!may_share_bind_) {
+      fail(section.line, name + " has no bind; write bind = ADDRESS here, or in [Cloudbus] for all services");
+    }
+  }
+
+  // What the mode is depends on how many servers there are.
+  void settle_mode(ServiceDraft& draft) {
+    ServiceConfig& service = draft.service;
+    const bool several = service.servers.size() > 1;
+    if (config_.role == Role::Segment) {
+      service.mode = several ? Mode::Balance : Mode::OneToOne;
+      if (several && draft.mode.value_or(Mode::Balance) != Mode::Balance) {
+        fail(draft.mode_line, "mode: " + std::string(word_of(*draft.mode)) +
+                                  " with several servers is the controller's work: a segment sends each client to one "
+                                  "of its servers; allowed with several is balance");
+      }
+    } else if (several) {
+      service.mode = draft.mode.value_or(Mode::HalfDuplex);
+    } else {
+      service.mode = draft.mode == Mode::Publish ? Mode::Publish : Mode::OneToOne;
+    }
+    check_limits(draft);
+    // What means nothing is as if it had not been set.
+    if (!several) service.balance = BalancePolicy::RoundRobin;
+    if (!fans_out(service.mode)) service.fanout = {};
+  }
+
+  void check_limits(const ServiceDraft& draft) {
+    const FanoutLimits& limits = draft.service.fanout;
+    const auto servers = static_cast<std::uint32_t>(draft.service.servers.size());
+    if (draft.service.mode == Mode::Balance) {
+      const std::string error = "mode balance sends each client to one server; allowed is 1";
+      if (draft.fanout_line != 0 && limits.legs != 1) fail(draft.fanout_line, "fanout: " + error);
+      if (limits.quorum > 1) fail(draft.quorum_line, "quorum: " + error);
+      return;
+    }
+    const bool too_many = limits.legs > servers;
+    if (too_many) {
+      fail(draft.fanout_line, "fanout: " + std::to_string(limits.legs) +
+                                  " is more than there are servers; allowed is " + up_to(servers) + ", or all");
+    }
+    const std::uint32_t legs = limits.legs == 0 || too_many ? servers : limits.legs;
+    if (limits.quorum > legs) {
+      std::string_view most = legs == servers ? "there are servers" : "fanout";
+      fail(draft.quorum_line, "quorum: " + std::to_string(limits.quorum) + " is more than " + std::string(most) +
+                                  "; allowed is " + up_to(legs));
+    }
+  }
+
+  void check_binds() {
+    std::vector<BindConfig> binds = config_.shared_binds;
+    for (const ServiceDraft& draft : drafts_) {
+      binds.insert(binds.end(), draft.service.binds.begin(), draft.service.binds.end());
+    }
+    std::ranges::sort(binds, {}, &BindConfig::line);
+    for (const BindConfig& bind : binds) {
+      if (bind.endpoint.is_port_zero()) continue;  // another port each time
+      auto [first, is_new] = bind_lines_.emplace(bind.endpoint.to_string(), bind.line);
+      if (is_new) continue;
+      fail(bind.line, "bind: " + first->first + " is bound in line " + std::to_string(first->second) +
+                          " already; an address is allowed once");
+    }
+  }
+
+  void check_loop(const ServiceDraft& draft) {
+    for (const ServerConfig& server : draft.service.servers) {
+      auto bind = bind_lines_.find(server.endpoint.to_string());
+      if (bind == bind_lines_.end()) continue;
+      fail(server.line, "server: " + bind->first + " is bound by this process itself in line " +
+                            std::to_string(bind->second) + ", a loop; allowed are addresses of other processes");
+    }
+  }
+
+  ConfigResult finish() {
+    ConfigResult result;
+    std::ranges::stable_sort(errors_, {}, &LineError::line);
+    for (const LineError& error : errors_) {
+      result.errors.push_back(config_.file + ":" + std::to_string(error.line) + ": " + error.text);
+    }
+    if (!result.errors.empty()) return result;
+    for (ServiceDraft& draft : drafts_) {
+      draft.service.socket_mode = draft.socket_mode.value_or(config_.socket_mode);
+      config_.services.push_back(std::move(draft.service));
+    }
+    result.config = std::move(config_);
+    return result;
+  }
+
+  void fail(int line, std::string text) { errors_.push_back({line, std::move(text)}); }
+
+  Config config_;
+  std::vector<ServiceDraft> drafts_;
+  std::vector<LineError> errors_;
+  bool may_share_bind_ = false;  // a [Cloudbus] has a bind, or a line that we could not read
+  std::unordered_map<std::string, int> section_lines_, bind_lines_;
+};
+
+// Returns the reason of a failure, or nothing.
+std::string read_file(const std::string& path, std::string& text) {
+  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return std::strerror(errno);
+  std::string error;
+  char part[65536];
+  while (text.size() <= kMostBytes) {
+    ssize_t size = read(file, part, sizeof part);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) error = std::strerror(errno);
+    if (size <= 0) break;
+    text.append(part, static_cast<std::size_t>(size));
+  }
+  close(file);
+  if (text.size() > kMostBytes) return "it has more than " + format_size(kMostBytes) + " bytes";
+  return error;
+}
+
+void add_line(std::string& text, std::string_view key, std::string_view value) {
+  text.append(key).append("=").append(value).append("\n");
+}
+
+std::string format_health(const HealthConfig& health) {
+  if (!health.is_active()) return "passive";
+  return "tcp " + format_duration(health.every) + " fall " + std::to_string(health.fall) + " rise " +
+         std::to_string(health.rise);
+}
+
+void add_service(std::string& text, const ServiceConfig& service, Role role) {
+  text += "\n[" + service.name + "]\n";
+  for (const BindConfig& bind : service.binds) add_line(text, "bind", bind.endpoint.to_string());
+  for (const ServerConfig& server : service.servers) add_line(text, "server", server.endpoint.to_string());
+  if (service.service != service.name) add_line(text, "service", service.service);
+  if (role == Role::Controller) add_line(text, "links", service.links == 0 ? "auto" : std::to_string(service.links));
+  if (role == Role::Controller) add_line(text, "priority", std::to_string(service.priority));
+  add_line(text, "refresh", word_of(service.refresh));
+  add_line(text, "health", format_health(service.health));
+  add_line(text, "mode", word_of(service.mode));
+  if (service.servers.size() > 1) add_line(text, "balance", word_of(service.balance));
+  if (fans_out(service.mode)) {
+    const FanoutLimits& limits = service.fanout;
+    add_line(text, "fanout", limits.legs == 0 ? "all" : std::to_string(limits.legs));
+    add_line(text, "quorum", std::to_string(limits.quorum));
+    add_line(text, "lag_limit", format_size(limits.lag));
+  }
+  add_line(text, "socket_mode", format_file_mode(service.socket_mode));
+  add_line(text, "connect_timeout", format_duration(service.connect_timeout));
+  add_line(text, "idle_timeout", format_duration(service.idle_timeout));
+  add_line(text, "half_close_timeout", format_duration(service.half_close_timeout));
+  add_line(text, "resume", format_duration(service.resume));
+}
+
+}  // namespace
+
+ConfigResult parse_config(Role role, const std::string& name, std::string_view text) {
+  return ConfigReader(role, name).read(text);
+}
+
+ConfigResult load_config(Role role, const std::string& path) {
+  std::string text;
+  std::string error = read_file(path, text);
+  if (!error.empty()) return {std::nullopt, {path + ": cannot read: " + error}};
+  return parse_config(role, path, text);
+}
+
+std::string to_ini(const Config& config) {
+  std::string text = "[Cloudbus]\n";
+  for (const BindConfig& bind : config.shared_binds) add_line(text, "bind", bind.endpoint.to_string());
+  add_line(text, "socket_mode", format_file_mode(config.socket_mode));
+  add_line(text, "threads", std::to_string(config.threads));
+  add_line(text, "memory", format_size(config.memory));
+  add_line(text, "drain_timeout", format_duration(config.drain_timeout));
+  if (!config.nameservers.empty()) add_line(text, "nameservers", config.nameservers);
+  add_line(text, "urn_zone", config.urn_zone);
+  add_line(text, "log_level", name_of(config.log_level));
+  add_line(text, "log_format", name_of(config.log_format));
+  if (!config.pid_file.empty()) add_line(text, "pid_file", config.pid_file);
+  for (const ServiceConfig& service : config.services) add_service(text, service, config.role);
+  return text;
+}
+
+}  // namespace cloudbus

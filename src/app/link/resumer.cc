@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/app/link/resumer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cloudbus/app/log/log.h"
+#include "cloudbus/app/worker/worker.h"
+#include "cloudbus/net/dialer.h"
+
+namespace cloudbus {
+namespace {
+
+constexpr std::size_t kMostTries = 8;  // at once
+// One that is silent for so long may be lost; it goes on beside the next one, as a link may be slow.
+constexpr Duration kTryEvery = std::chrono::milliseconds(500);
+constexpr Duration kAskPatience = std::chrono::seconds(2);
+
+}  // namespace
+
+Resumer::~Resumer() {
+  for (auto& [lost, search] : searches_) worker_.timers().clear(search.key, search.armed);
+}
+
+Resumer::Search* Resumer::find(PeerId lost) {
+  auto found = searches_.find(lost);
+  return found == searches_.end() ? nullptr : &found->second;
+}
+
+Resumer::Search* Resumer::search_of(PeerId one_try) {
+  auto found = lost_of_.find(one_try);
+  return found == lost_of_.end() ? nullptr : find(found->second);
+}
+
+// Null when it does not wait any more.
+Peer* Resumer::find_lost(const Search& search) {
+  Peer* peer = worker_.find_peer(search.lost);
+  return peer && !peer->is_gone() && peer->is_detached() ? peer : nullptr;
+}
+
+void Resumer::start(Peer& lost, std::vector<Address> addresses) {
+  Search& search = searches_[lost.id()];
+  search.lost = lost.id();
+  search.key = worker_.new_id();
+  search.addresses = std::move(addresses);
+  lost_by_key_[search.key] = lost.id();
+  try_next(search);
+}
+
+void Resumer::try_later(Search& search, Duration wait) {
+  Time when = worker_.now() + wait;
+  if (when < search.armed) worker_.timers().set(search.key, when, search.armed);
+}
+
+void Resumer::try_next(Search& search) {
+  if (search.tries.size() == kMostTries) drop_try(search.tries.front().peer, "another one was quicker");
+  std::size_t place = search.next++ % search.addresses.size();
+  const Address& address = search.addresses[place];
+  Dial dialled = dial(address);
+  if (dialled.fd < 0) return try_later(search, search.backoff.next(worker_.random()));
+  std::string name = Endpoint::of(address).to_string();
+  Peer& peer = worker_.add_peer(dialled.fd, !dialled.connected, std::move(name), nullptr);
+  search.tries.push_back({peer.id(), place == 0});
+  lost_of_[peer.id()] = search.lost;
+  try_later(search, kTryEvery);
+}
+
+bool Resumer::on_timer(Timers::Key key) {
+  auto found = lost_by_key_.find(key);
+  if (found == lost_by_key_.end()) return false;
+  Search& search = *find(found->second);
+  search.armed = Time::max();
+  if (!find_lost(search)) return end(search.lost, 0), true;
+  if (search.asking && worker_.now() - search.asked_at < kAskPatience) return try_later(search, kTryEvery), true;
+  if (search.asking) drop_try(search.asking, "no answer to RESUME");
+  try_next(search);
+  return true;
+}
+
+// It is closed, and no try any more.
+void Resumer::drop_try(PeerId id, std::string reason) {
+  Search* search = search_of(id);
+  std::erase_if(search->tries, [id](const Try& one) { return one.peer == id; });
+  if (search->asking == id) search->asking = 0;
+  if (Peer* peer = worker_.find_peer(id); peer && !peer->is_gone()) {
+    peer->close(LinkCode::NoError, std::move(reason));
+    worker_.touch(*peer);
+  }
+}
+
+void Resumer::end(PeerId lost, PeerId except) {
+  Search* search = find(lost);
+  for (const Try& one : std::vector<Try>(search->tries))
+    if (one.peer != except) drop_try(one.peer, "another one was quicker");
+  worker_.timers().clear(search->key, search->armed);
+  lost_by_key_.erase(search->key);
+  searches_.erase(lost);
+}
+
+Resumer::Ready Resumer::on_ready(Peer& fresh) {
+  if (!lost_of_.contains(fresh.id())) return {};
+  Search* search = search_of(fresh.id());
+  Peer* lost = search ? find_lost(*search) : nullptr;
+  auto own = search ? std::ranges::find(search->tries, fresh.id(), &Try::peer) : std::vector<Try>::iterator();
+  if (!lost || own == search->tries.end() || search->asking) {
+    fresh.close(LinkCode::NoError, "another one was quicker");
+    return {.is_own = true};
+  }
+  bool is_same = fresh.session().peer().boot_id == lost->session().peer().boot_id && fresh.session().is_resumable();
+  if (is_same) {
+    fresh.session().ask_resume(lost->session());
+    search->asking = fresh.id();
+    search->asked_at = worker_.now();
+    worker_.touch(fresh);
+    return {.is_own = true};
+  }
+  if (!own->is_first_address) {
+    drop_try(fresh.id(), "this is another segment");
+    try_later(*search, search->backoff.next(worker_.random()));
+    return {.is_own = true};
+  }
+  PeerId id = lost->id();
+  lost->give_up(StreamCode::SessionLost, "the segment was started again");
+  end(id, fresh.id());
+  lost_of_.erase(fresh.id());
+  return {.is_own = true, .replaces = id};
+}
+
+Peer* Resumer::on_resumed(Peer& fresh, const ResumeFrame& answer, Bytes rest) {
+  Search* search = search_of(fresh.id());
+  Peer* lost = search && search->asking == fresh.id() ? find_lost(*search) : nullptr;
+  if (!lost) {
+    fresh.close(LinkCode::NoError, "the session is no more");
+    return nullptr;
+  }
+  end(lost->id(), fresh.id());
+  lost->take_over(fresh.hand_over(rest), answer.position);
+  return lost;
+}
+
+bool Resumer::on_gone(Peer& peer) {
+  if (find(peer.id())) end(peer.id(), 0);
+  if (!lost_of_.contains(peer.id())) return false;
+  Search* search = search_of(peer.id());
+  lost_of_.erase(peer.id());
+  if (!search) return true;
+  std::erase_if(search->tries, [&peer](const Try& one) { return one.peer == peer.id(); });
+  if (search->asking == peer.id()) search->asking = 0;
+  Peer* lost = find_lost(*search);
+  if (!lost) return true;
+  log_line(LogLevel::Debug, "link", "cannot be made", {{"segment", peer.name()}, {"reason", peer.reason()}});
+  const Closed& closed = peer.session().closed();
+  if (peer.session().is_closed() && closed.by_peer && closed.error.code == LinkCode::UnknownSession) {
+    lost->give_up(StreamCode::SessionLost, "the segment does not know the session");
+    worker_.touch(*lost);
+    return true;
+  }
+  try_later(*search, search->backoff.next(worker_.random()));
+  return true;
+}
+
+}  // namespace cloudbus

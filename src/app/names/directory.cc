@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/app/names/directory.h"
+
+#include <algorithm>
+
+#include "cloudbus/app/log/log.h"
+#include "cloudbus/app/worker/worker.h"
+#include "cloudbus/core/names/urn.h"
+
+namespace cloudbus {
+namespace {
+
+constexpr int kDefaultPort = 7900;                       // where rules give a host and no port
+constexpr Duration kNegative = std::chrono::seconds(5);  // where the answer does not say how long there will be nothing
+
+std::string_view what(Resolver::Kind kind) {
+  switch (kind) {
+    case Resolver::Kind::Host: return "addresses";
+    case Resolver::Kind::Srv: return "SRV records";
+    case Resolver::Kind::Naptr: return "NAPTR records";
+  }
+  return "";
+}
+
+}  // namespace
+
+Directory::Directory(Worker& worker)
+    : worker_(worker), resolver_(worker.loop(), worker.config().nameservers), timer_key_(worker.new_id()) {}
+
+Directory::~Directory() { worker_.timers().clear(timer_key_, armed_); }
+
+Directory::Id Directory::watch(const Endpoint& endpoint, bool lazily) {
+  auto [found, is_new] = ids_.try_emplace(endpoint.to_string(), static_cast<Id>(entries_.size()));
+  Id id = found->second;
+  if (is_new) entries_.emplace_back(endpoint);
+  entries_[id].is_lazy |= lazily;
+  look_at(id);
+  arm();
+  return id;
+}
+
+// --- What an endpoint means, by what is known --------------------------------------------------------------------
+
+void Directory::look_at(Id id) {
+  const Endpoint endpoint = entries_[id].endpoint;
+  Look look(id);
+  switch (endpoint.kind) {
+    case Endpoint::Kind::Host: add_host(look, endpoint.name, endpoint.port); break;
+    case Endpoint::Kind::Srv: add_services(look, endpoint.name); break;
+    case Endpoint::Kind::Urn:
+      if (auto urn = parse_urn(endpoint.name)) add_rules(look, urn->text, first_key(*urn, worker_.config().urn_zone));
+      break;
+    case Endpoint::Kind::Naptr: add_rules(look, endpoint.name, endpoint.name); break;
+    case Endpoint::Kind::Tcp:
+    case Endpoint::Kind::Unix:
+    case Endpoint::Kind::Abstract:
+    case Endpoint::Kind::BuiltinEcho:
+    case Endpoint::Kind::BuiltinDiscard: add(look, endpoint.address); break;
+  }
+  Entry& entry = entries_[id];
+  for (const Key& key : entry.names)
+    if (!look.names.contains(key)) forget(key, id);
+  entry.names = std::move(look.names);
+  if (!look.trouble.empty() && look.trouble != entry.trouble)
+    log_line(LogLevel::Warning, "name", "cannot be used", {{"name", endpoint.to_string()}, {"reason", look.trouble}});
+  entry.trouble = std::move(look.trouble);
+  // What is known serves until all of the new is.
+  entry.is_in_trouble = !look.is_known && look.is_in_trouble;
+  if (!look.is_known && entry.is_known && !look.is_expired) return;
+  entry.is_known = look.is_known;
+  entry.targets = std::move(look.targets);
+}
+
+// Null while it is not known; then it has been asked for.
+const Directory::Name* Directory::find(Look& look, Resolver::Kind kind, const std::string& text) {
+  Key key{kind, text};
+  Name& name = names_[key];
+  look.names.insert(key);
+  name.users.insert(look.id);
+  name.is_lazy |= entries_[look.id].is_lazy;
+  if (!name.clock.has_answer() && name.clock.is_due(worker_.now())) ask(key, name);
+  if (name.clock.serves(worker_.now())) return &name;
+  look.is_known = false;
+  look.is_in_trouble |= name.clock.has_failed();
+  look.is_expired |= name.clock.has_answer();
+  return nullptr;
+}
+
+// Once, though several records may have it.
+void Directory::add(Look& look, const Address& address) {
+  Targets& targets = look.targets;
+  if (std::ranges::find(targets.addresses, address) != targets.addresses.end()) return;
+  targets.addresses.push_back(address);
+  targets.record_of.push_back(targets.records.empty() ? 0 : static_cast<std::uint32_t>(targets.records.size() - 1));
+}
+
+void Directory::add_host(Look& look, const std::string& host, int port) {
+  const Name* name = find(look, Resolver::Kind::Host, host);
+  if (!name) return;
+  for (const Address& address : name->addresses) add(look, address.with_port(port));
+}
+
+void Directory::add_services(Look& look, const std::string& service) {
+  const Name* name = find(look, Resolver::Kind::Srv, service);
+  if (!name) return;
+  for (const SrvRecord& record : name->services) {
+    look.targets.records.push_back(record);
+    if (record.target != ".") add_host(look, record.target, record.port);
+  }
+}
+
+// RFC 3401 to 3404: see core/ddds.h.
+void Directory::add_rules(Look& look, const std::string& unique, const std::string& first_key) {
+  Ddds ddds(unique, first_key);
+  while (auto* lookup = std::get_if<Ddds::Lookup>(&ddds.step())) {
+    const Name* name = find(look, Resolver::Kind::Naptr, lookup->key);
+    if (!name) return;
+    ddds.on_records(name->rules);
+  }
+  if (auto* failure = std::get_if<Ddds::Failure>(&ddds.step())) look.trouble = failure->reason;
+  if (auto* srv = std::get_if<Ddds::Srv>(&ddds.step())) add_services(look, srv->name);
+  if (auto* host = std::get_if<Ddds::Host>(&ddds.step())) add_host(look, host->name, kDefaultPort);
+  if (auto* uri = std::get_if<Ddds::Uri>(&ddds.step())) add_uri(look, uri->text);
+}
+
+// What flag "u" gives: an address as it may stand in a configuration, but not another name that is rewritten.
+void Directory::add_uri(Look& look, const std::string& uri) {
+  auto [endpoint, error] = parse_endpoint(uri);
+  if (!endpoint || endpoint->is_port_zero()) {
+    look.trouble = "the rules give \"" + uri + "\": " + (endpoint ? "nothing is at port 0" : error);
+    return;
+  }
+  switch (endpoint->kind) {
+    case Endpoint::Kind::Host: return add_host(look, endpoint->name, endpoint->port);
+    case Endpoint::Kind::Srv: return add_services(look, endpoint->name);
+    case Endpoint::Kind::Tcp:
+    case Endpoint::Kind::Unix:
+    case Endpoint::Kind::Abstract: return add(look, endpoint->address);
+    case Endpoint::Kind::BuiltinEcho:
+    case Endpoint::Kind::BuiltinDiscard:
+    case Endpoint::Kind::Urn:
+    case Endpoint::Kind::Naptr: look.trouble = "the rules give " + uri + ", which is no address";
+  }
+}
+
+void Directory::forget(const Key& key, Id user) {
+  auto found = names_.find(key);
+  if (found == names_.end()) return;
+  found->second.users.erase(user);
+  if (!found->second.users.empty()) return;
+  tokens_.erase(found->second.token);
+  names_.erase(found);
+}
+
+// --- Asking ------------------------------------------------------------------------------------------------------
+
+void Directory::ask(const Key& key, Name& name) {
+  tokens_.erase(name.token);
+  name.token = ++last_token_;
+  tokens_[name.token] = key;
+  name.clock.ask();
+  resolver_.ask(key.first, key.second, name.token);
+}
+
+bool Directory::renew(Id id) {
+  bool is_asking = false;
+  for (const Key& key : std::set<Key>(entries_[id].names)) {
+    Name& name = names_.at(key);
+    if (name.clock.is_due(worker_.now())) ask(key, name);
+    is_asking |= name.clock.is_awaited();
+  }
+  return is_asking;
+}
+
+std::vector<Directory::Id> Directory::run() {
+  std::set<Id> touched;
+  std::vector<Resolver::Answer> answers = resolver_.take_answers();
+  for (Resolver::Answer& answer : answers) on_answer(answer, touched);
+  bool is_time = worker_.now() >= armed_;
+  if (is_time) ask_due();
+  for (Id id : touched) look_at(id);
+  if (is_time || !touched.empty()) arm();
+  return {touched.begin(), touched.end()};
+}
+
+void Directory::ask_due() {
+  for (auto& [key, name] : names_)
+    if (name.clock.is_due(worker_.now()) && (name.is_lazy || !name.clock.has_answer())) ask(key, name);
+}
+
+void Directory::on_answer(Resolver::Answer& answer, std::set<Id>& touched) {
+  auto token = tokens_.find(answer.token);
+  if (token == tokens_.end()) return;  // nobody wants it any more
+  Key key = token->second;
+  if (answer.is_last) tokens_.erase(token);
+  Name& name = names_.at(key);
+  take(name, key, answer);
+  touched.insert(name.users.begin(), name.users.end());
+}
+
+void Directory::take(Name& name, const Key& key, Resolver::Answer& answer) {
+  Time now = worker_.now();
+  if (key.first != Resolver::Kind::Host && answer.status != Resolver::Status::Failed) read_message(name, key, answer);
+  if (answer.status == Resolver::Status::Failed) {
+    name.clock.on_failed(now, worker_.random());
+    return log_trouble(name, key, answer.error);
+  }
+  take_addresses(name, answer);
+  if (answer.status == Resolver::Status::Missing) {
+    name.clock.on_missing(answer.ttl == Duration::zero() ? kNegative : answer.ttl, now);
+    return log_trouble(name, key, "there are none");
+  }
+  if (answer.is_last) {
+    name.clock.on_found(answer.ttl, now);
+  } else {
+    name.clock.on_part(answer.ttl, now);
+  }
+  if (std::exchange(name.is_told, false)) log_line(LogLevel::Info, "name", "is resolved again", {{"name", key.second}});
+}
+
+// A family that was not answered keeps what was known of it, a day at most.
+void Directory::take_addresses(Name& name, Resolver::Answer& answer) {
+  if (answer.unknown == AF_UNSPEC) name.whole_at = worker_.now();
+  if (worker_.now() >= name.whole_at + NameClock::kStale) name.addresses.clear();
+  std::erase_if(name.addresses, [&](const Address& known) { return known.family() != answer.unknown; });
+  auto place = answer.unknown == AF_INET ? name.addresses.end() : name.addresses.begin();
+  name.addresses.insert(place, answer.addresses.begin(), answer.addresses.end());
+}
+
+// What c-ares left as it came.
+void Directory::read_message(Name& name, const Key& key, Resolver::Answer& answer) {
+  if (answer.message.empty()) {  // there are none, and that is all that is known
+    name.services.clear();
+    name.rules.clear();
+  } else if (key.first == Resolver::Kind::Srv) {
+    take_records(parse_srv_answer(answer.message), name.services, answer);
+  } else {
+    take_records(parse_naptr_answer(answer.message), name.rules, answer);
+  }
+}
+
+template <class Record>
+void Directory::take_records(DnsAnswer<Record> parsed, std::vector<Record>& records, Resolver::Answer& answer) {
+  if (auto* failure = std::get_if<DnsFailure>(&parsed)) {
+    answer.status = Resolver::Status::Failed;
+    answer.error = failure->reason;
+    return;
+  }
+  records.clear();
+  if (auto* absence = std::get_if<DnsAbsence>(&parsed)) {
+    answer.status = Resolver::Status::Missing;
+    answer.ttl = absence->ttl;
+    return;
+  }
+  auto& found = std::get<DnsRecords<Record>>(parsed);
+  answer.status = Resolver::Status::Found;
+  answer.ttl = found.ttl;
+  records = std::move(found.records);
+}
+
+void Directory::log_trouble(Name& name, const Key& key, const std::string& error) {
+  if (std::exchange(name.is_told, true)) return;
+  bool is_stale = name.clock.is_stale() && name.clock.serves(worker_.now());
+  log_line(LogLevel::Warning, "name", is_stale ? "cannot be asked for; its last answer serves" : "cannot be resolved",
+           {{"name", key.second}, {"for", std::string(what(key.first))}, {"reason", error}});
+}
+
+void Directory::arm() {
+  Time next = Time::max();
+  for (auto& [key, name] : names_)
+    if (name.is_lazy || !name.clock.has_answer()) next = std::min(next, name.clock.ask_at());
+  worker_.timers().set(timer_key_, next, armed_);
+}
+
+}  // namespace cloudbus

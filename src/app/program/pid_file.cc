@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/app/program/pid_file.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+namespace cloudbus {
+
+PidFile::~PidFile() {
+  if (!path_.empty()) ::unlink(path_.c_str());
+}
+
+std::string PidFile::write(const std::string& path) {
+  if (path.empty()) return {};
+  std::ofstream file(path, std::ios::trunc);
+  file << ::getpid() << '\n';
+  file.close();
+  if (!file) return fmt::format("cannot write the pid file {}: {}", path, std::strerror(errno));
+  path_ = path;
+  return {};
+}
+
+}  // namespace cloudbus

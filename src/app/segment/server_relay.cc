@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/app/segment/server_relay.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "cloudbus/app/link/peer.h"
+#include "cloudbus/app/log/client_name.h"
+#include "cloudbus/app/worker/worker.h"
+#include "cloudbus/net/dialer.h"
+#include "cloudbus/net/socket_error.h"
+
+namespace cloudbus {
+namespace {
+
+constexpr Duration kDialAgain = std::chrono::milliseconds(20);  // a Unix server whose queue is full
+
+}  // namespace
+
+ServerRelay::ServerRelay(Worker& worker, OwnerId id, Backends& backends, Peer& peer, StreamId stream,
+                         const OpenRequest& request)
+    : Relay(worker, id, backends.config(), Side::Server, request.client, request.conversation), backends_(backends) {
+  peer_ = peer.id();
+  stream_ = stream;
+  readable_ = false;
+  arm();
+}
+
+// --- Connecting --------------------------------------------------------------------------------------------------
+
+ServerRelay::Dialled ServerRelay::dial() {
+  if (!worker_.find_peer(peer_)) return Dialled::Begun;
+  if (backends_.is_single()) {
+    begin_dialing();
+    return dial_only();
+  }
+  if (!dialing_) dialing_ = std::make_unique<Dialing>(*this);
+  if (dialing_->candidates.empty()) dialing_->candidates = backends_.candidates(client_.view());
+  begin_dialing();
+  return dialing_->candidates.empty() ? Dialled::NoAddress : dial_some();
+}
+
+void ServerRelay::begin_dialing() {
+  if (stage_ != Stage::Waiting) return;
+  stage_ = Stage::Dialing;
+  if (Peer* peer = worker_.find_peer(peer_)) peer->dialing++;
+}
+
+void ServerRelay::leave_dialing() {
+  Peer* peer = worker_.find_peer(peer_);
+  if (!peer) return;
+  peer->dialing--;
+  worker_.touch(*peer);
+}
+
+void ServerRelay::wait_again() {
+  leave_dialing();
+  stage_ = Stage::Waiting;
+}
+
+void ServerRelay::take_server(ServerIndex server) {
+  if (std::exchange(has_server_, true)) backends_.end(server_);
+  server_ = server;
+  backends_.begin(server);
+}
+
+// The only server, at its only address.
+ServerRelay::Dialled ServerRelay::dial_only() {
+  const Endpoint& server = service_.servers.front().endpoint;
+  if (!has_server_) take_server(0);
+  if (server.is_builtin()) return dial_builtin(server.kind) ? Dialled::Begun : dial_failed(errno);
+  Dial dialled = cloudbus::dial(server.address);
+  if (dialled.fd < 0) return dial_failed(dialled.error);
+  start_connection(dialled.fd, server.address.is_unix());
+  if (dialled.connected) on_connected();
+  write_pending();  // often it is connected by now: this spares a turn
+  return Dialled::Begun;
+}
+
+bool ServerRelay::dial_builtin(Endpoint::Kind kind) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) return false;
+  worker_.add_builtin(kind, ends[1]);
+  start_connection(ends[0], true);
+  on_connected();
+  write_pending();
+  return true;
+}
+
+// Of the candidates, the first that can be connected to.
+ServerRelay::Dialled ServerRelay::dial_some() {
+  const std::vector<Backends::Candidate>& candidates = dialing_->candidates;
+  const Endpoint& first = service_.servers[candidates.front().server].endpoint;
+  if (first.is_builtin()) {
+    take_server(candidates.front().server);
+    if (!dial_builtin(first.kind)) return dial_failed(errno);
+    dialing_.reset();
+    return Dialled::Begun;
+  }
+  std::vector<Address> addresses;
+  for (const Backends::Candidate& candidate : candidates) {
+    if (service_.servers[candidate.server].endpoint.is_builtin()) break;
+    addresses.push_back(candidate.address);
+  }
+  take_server(candidates.front().server);
+  dialing_->connector =
+      std::make_unique<Connector>(worker_.loop(), std::move(addresses), started_ + service_.connect_timeout, *dialing_);
+  dial_error_ = 0;
+  dialing_->connector->start();
+  return stage_ == Stage::Dialing && is_out_of_descriptors(dial_error_) ? Dialled::NoDescriptor : Dialled::Begun;
+}
+
+void ServerRelay::Dialing::on_connected(std::size_t place, int fd, bool is_broken) noexcept {
+  relay.on_candidate_connected(candidates[place], fd, is_broken);
+}
+
+void ServerRelay::Dialing::on_address_failed(std::size_t place, int error) noexcept {
+  relay.dial_error_ = static_cast<short>(error);
+  if (is_out_of_descriptors(error)) return;
+  relay.backends_.on_failed(candidates[place].address, error);
+  relay.log_failure(candidates[place].address.to_string(), error);
+}
+
+void ServerRelay::on_candidate_connected(Backends::Candidate chosen, int fd, bool is_broken) {
+  backends_.on_connected(chosen.address);
+  if (chosen.server != server_) take_server(chosen.server);
+  address_ = std::make_unique<const std::string>(chosen.address.to_string());
+  start_connection(fd, chosen.address.is_unix());
+  on_connected();
+  is_broken ? on_write_failed(Io::Broken) : write_pending();
+  dialing_.reset();
+}
+
+void ServerRelay::on_all_failed(int error) {
+  if (is_out_of_descriptors(error)) {  // dial_some() sees it, or on_own_deadline()
+    dialing_->connector.reset();
+    return arm();
+  }
+  auto is_builtin = [this](const Backends::Candidate& candidate) {
+    return service_.servers[candidate.server].endpoint.is_builtin();
+  };
+  std::vector<Backends::Candidate>& candidates = dialing_->candidates;
+  candidates.erase(candidates.begin(), std::ranges::find_if(candidates, is_builtin));
+  if (candidates.empty()) return abort(StreamCode::ConnectFailed);
+  dial_some();
+}
+
+void ServerRelay::on_connected() {
+  log_step("is connected to the server");
+  leave_dialing();
+  opened();
+  if (Session* carrier = session()) carrier->accept(stream_);
+}
+
+void ServerRelay::on_connect_failed(int error) { dial_failed(error); }
+
+ServerRelay::Dialled ServerRelay::dial_failed(int error) {
+  const Endpoint& server = service_.servers[server_].endpoint;
+  connection_.close();
+  dial_error_ = static_cast<short>(error);
+  if (is_out_of_descriptors(error)) return Dialled::NoDescriptor;
+  if (error == EAGAIN && server.address.is_unix()) {  // its queue is full; on_own_deadline() tries again
+    arm();
+    return Dialled::Begun;
+  }
+  log_failure(server.to_string(), error);
+  abort(StreamCode::ConnectFailed);
+  return Dialled::Begun;
+}
+
+void ServerRelay::log_failure(const std::string& server, int error) const {
+  log_line(LogLevel::Warning, service_.name, "cannot connect to the server",
+           {{"server", server}, {"error", std::string(std::strerror(error))}, {"id", conversation_}});
+}
+
+// --- The end, and time -------------------------------------------------------------------------------------------
+
+void ServerRelay::on_close() {
+  if (stage_ == Stage::Dialing) leave_dialing();
+  dialing_.reset();
+  if (has_server_) backends_.end(server_);
+  if (Session* carrier = session()) carrier->release();
+}
+
+StreamCode ServerRelay::connect_timeout_code() const {
+  return is_out_of_descriptors(dial_error_) ? StreamCode::NoDescriptors : StreamCode::ConnectTimeout;
+}
+
+bool ServerRelay::tries_again() const {
+  bool is_connecting = connection_.is_open() || (dialing_ && dialing_->connector);
+  return stage_ == Stage::Dialing && !is_connecting && dial_error_ != 0;
+}
+
+Time ServerRelay::next_deadline() const {
+  Time deadline = Relay::next_deadline();
+  return tries_again() ? std::min(deadline, worker_.now() + kDialAgain) : deadline;
+}
+
+bool ServerRelay::on_own_deadline(Time now) {
+  if (!tries_again() || now >= started_ + service_.connect_timeout) return false;
+  dial();
+  return true;
+}
+
+// --- The log -----------------------------------------------------------------------------------------------------
+
+std::string_view ServerRelay::mode_word() const { return name_of(service_.mode); }
+
+std::string ServerRelay::server_text() const {
+  return address_ ? *address_ : server_name(service_.servers[server_].endpoint);
+}
+
+}  // namespace cloudbus

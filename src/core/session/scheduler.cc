@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/core/session/scheduler.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "cloudbus/core/session/output.h"
+
+namespace cloudbus {
+
+Scheduler::Class& Scheduler::class_of(std::int8_t priority) {
+  auto place = std::ranges::lower_bound(classes_, priority, {}, &Class::priority);
+  if (place == classes_.end() || place->priority != priority) place = classes_.insert(place, Class{priority});
+  return *place;
+}
+
+void Scheduler::push_busy(Class& its, StreamId stream, std::uint64_t position) {
+  its.busy.push_back({position, order_++, stream});
+  std::ranges::push_heap(its.busy, std::greater<>());
+}
+
+StreamId Scheduler::pop_busy(Class& its) {
+  std::ranges::pop_heap(its.busy, std::greater<>());
+  Waiting first = its.busy.back();
+  its.busy.pop_back();
+  its.clock = std::max(its.clock, first.position);
+  return first.stream;
+}
+
+// What others sent meanwhile is no claim: nobody saves up turns.
+void Scheduler::start(StreamId stream, Share& share) {
+  Class& its = class_of(share.priority);
+  share.position = std::max(share.position, its.clock);
+  waiting_++;
+  if (share.position - its.clock <= kFirstTurn)
+    its.quiet.push_back(stream);
+  else
+    push_busy(its, stream, share.position);
+}
+
+void Scheduler::go_on(StreamId stream, const Share& share) {
+  push_busy(class_of(share.priority), stream, share.position);
+  waiting_++;
+}
+
+// The first priority, or, after so many turns of it, the one of the others that has had none for longest.
+Scheduler::Class* Scheduler::choose() {
+  Class *first = nullptr, *oldest = nullptr;
+  for (Class& each : classes_) {
+    if (each.empty()) continue;
+    if (!first)
+      first = &each;
+    else if (!oldest || each.last_turn < oldest->last_turn)
+      oldest = &each;
+  }
+  bool yields = oldest && urgent_turns_ >= kUrgentTurns;
+  urgent_turns_ = oldest && !yields ? urgent_turns_ + 1 : 0;
+  return yields ? oldest : first;
+}
+
+std::optional<Scheduler::Turn> Scheduler::next() {
+  Class* its = choose();
+  if (!its) return std::nullopt;
+  its->last_turn = ++turns_;
+  bool quiet = !its->quiet.empty() && (its->busy.empty() || its->quiet_turns < kQuietTurns);
+  its->quiet_turns = quiet ? its->quiet_turns + 1 : 0;
+  StreamId stream;
+  if (quiet) {
+    stream = its->quiet.front();
+    its->quiet.pop_front();
+  } else {
+    stream = pop_busy(*its);
+  }
+  waiting_--;
+  if (empty()) return Turn{stream, Output::kMaxFill};  // nobody waits
+  return Turn{stream, quiet ? kFirstTurn : kTurn};
+}
+
+}  // namespace cloudbus
