@@ -24,20 +24,20 @@ void Connector::close_all() {
 
 void Connector::try_next() {
   while (next_ < addresses_.size()) {
-    std::size_t place = next_++;
-    Dial dialled = dial(addresses_[place]);
+    std::size_t index = next_++;
+    Dial dialled = dial(addresses_[index]);
     if (dialled.fd >= 0 && dialled.connected) {
       close_all();
-      return owner_.on_connected(place, dialled.fd, false);
+      return owner_.on_connected(index, dialled.fd, false);
     }
     if (dialled.fd >= 0) {
-      Try& one = tries_.emplace_back(*this, place, dialled.fd);
+      Try& one = tries_.emplace_back(*this, index, dialled.fd);
       one.watch.start(loop_.base(), one.fd, EV_WRITE, on_writable, &one);
       open_++;
       return wait_for_next();
     }
     last_error_ = dialled.error;
-    owner_.on_address_failed(place, dialled.error);
+    owner_.on_address_failed(index, dialled.error);
   }
   if (open_ == 0) owner_.on_all_failed(last_error_);
 }
@@ -64,15 +64,15 @@ void Connector::on_result(Try& one) {
   int fd = std::exchange(one.fd, -1);
   open_--;
   if (error == 0 || is_reset_behind_bytes(fd, error)) {
-    std::size_t place = one.place;
+    std::size_t index = one.index;
     for (const Try& other : tries_)  // it was given its time, and another one was faster
-      if (other.fd >= 0 && other.place < place) owner_.on_address_failed(other.place, ETIMEDOUT);
+      if (other.fd >= 0 && other.index < index) owner_.on_address_failed(other.index, ETIMEDOUT);
     close_all();
-    return owner_.on_connected(place, fd, error != 0);
+    return owner_.on_connected(index, fd, error != 0);
   }
   ::close(fd);
   last_error_ = error;
-  owner_.on_address_failed(one.place, error);
+  owner_.on_address_failed(one.index, error);
   if (next_ < addresses_.size() || open_ == 0) try_next();
 }
 

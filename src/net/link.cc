@@ -24,7 +24,7 @@ constexpr int kUserTimeoutMs = 10'000;  // doc/protocol.md, section 6
 }  // namespace
 
 Link::Link(Loop& loop, int fd, LinkOwner& owner, const SmallTraffic& small)
-    : loop_(loop), owner_(owner), fd_(fd), standing_(small) {
+    : loop_(loop), owner_(owner), fd_(fd), queue_limit_(small) {
   // These fail on a Unix socket, which needs none of them.
   int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -89,29 +89,29 @@ void Link::write(Output& output, Duration round_trip) {
     if (put < 0 && !would_block(errno)) return fail(errno);
     std::size_t taken = put < 0 ? 0 : static_cast<std::size_t>(put);
     output.consume(taken);
-    standing_.on_taken(taken);
+    queue_limit_.on_taken(taken);
     if (taken == offered) continue;
     block();
-    standing_.on_full(blocked_since_);
+    queue_limit_.on_full(blocked_since_);
   }
   if (!blocked_ && is_overfull(round_trip))
     block();
   else if (!blocked_)
-    standing_.on_emptied();
+    queue_limit_.on_emptied();
   limit_unwritten(round_trip);
 }
 
 // The kernel takes whole buffers, and more than it was told. On a slow link that matters: what is taken in now would
 // only wait, and who is to go first may come until there is room.
 bool Link::is_overfull(Duration round_trip) const {
-  if (!standing_.is_slow(round_trip, loop_.now())) return false;
+  if (!queue_limit_.is_slow(round_trip, loop_.now())) return false;
   int bytes = 0;
   return ::ioctl(fd_, SIOCOUTQNSD, &bytes) == 0 && static_cast<std::size_t>(bytes) >= unsent_;
 }
 
 // Half of it may stand in the kernel: doc/protocol.md, section 8.
 void Link::limit_unwritten(Duration round_trip) {
-  most_unwritten_ = standing_.most(round_trip, loop_.now());
+  most_unwritten_ = queue_limit_.most(round_trip, loop_.now());
   std::size_t unsent = std::min(most_unwritten_ / 2, kMostUnsent);
   if (unsent >= unsent_ / 2 && unsent <= unsent_ + unsent_ / 2) return;
   unsent_ = unsent;

@@ -125,9 +125,9 @@ class End {
   void send(StreamId stream, std::size_t bytes) {
     session_.want(stream);
     while (bytes > 0) {
-      auto turn = session_.next_turn();
-      require(turn.has_value());
-      std::size_t part = std::min({bytes, turn->bytes, session_.reserve(*turn, bytes).size});
+      auto quantum = session_.next_quantum();
+      require(quantum.has_value());
+      std::size_t part = std::min({bytes, quantum->bytes, session_.reserve(*quantum, bytes).size});
       bytes -= part;
       session_.fill_done(stream, part, bytes > 0);
     }
@@ -205,9 +205,9 @@ void SessionTurn(benchmark::State& state) {
   Session& session = link.controller.session();
   for (StreamId id : link.ids) session.want(id);
   for (auto _ : state) {
-    auto turn = session.next_turn();
-    require(turn.has_value());
-    session.fill_done(turn->stream, 0, true);
+    auto quantum = session.next_quantum();
+    require(quantum.has_value());
+    session.fill_done(quantum->stream, 0, true);
   }
 }
 BENCHMARK(SessionTurn)->Arg(1)->Arg(64)->Arg(10'000);

@@ -82,7 +82,7 @@ class Application {
 
   void on_event(const Event& event) {
     if (event.kind == EventKind::Closed) return require(session_->is_closed(), "closed");
-    if (event.kind == EventKind::Ready) return require(!std::exchange(ready_, true), "ready once");
+    if (event.kind == EventKind::Established) return require(!std::exchange(ready_, true), "ready once");
     require(ready_, "no event before a valid HELLO");
     if (event.kind == EventKind::MoreStreams)
       return require(role_ == Role::Controller, "more streams for a controller");
@@ -145,13 +145,14 @@ class Application {
       live.push_back(stream);
     }
     for (std::size_t turns = 0; turns < 8; turns++) {
-      auto turn = session_->next_turn();
-      if (!turn) break;
-      require(turn->bytes > 0 && turn->bytes <= session_->find(turn->stream)->credit(), "a turn within the credit");
-      std::size_t bytes = std::min<std::size_t>(turn->bytes, 3'000);
-      Output::Room room = session_->reserve(*turn, bytes);
+      auto quantum = session_->next_quantum();
+      if (!quantum) break;
+      require(quantum->bytes > 0 && quantum->bytes <= session_->find(quantum->stream)->credit(),
+              "a turn within the credit");
+      std::size_t bytes = std::min<std::size_t>(quantum->bytes, 3'000);
+      Output::Room room = session_->reserve(*quantum, bytes);
       for (int i = 0; i < room.count; i++) std::memset(room.parts[i].iov_base, 'x', room.parts[i].iov_len);
-      session_->fill_done(turn->stream, bytes, turn->stream % 3 == 0);
+      session_->fill_done(quantum->stream, bytes, quantum->stream % 3 == 0);
     }
     for (StreamId stream : live) forget_if_over(stream);
     take_output();

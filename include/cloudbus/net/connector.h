@@ -19,8 +19,8 @@ class ConnectorOwner {
  public:
   // The socket is the owner's; `is_broken` when it was reset already, and there are bytes to be read before that. Here
   // and in on_all_failed() the owner may destroy the connector.
-  virtual void on_connected(std::size_t place, int fd, bool is_broken) noexcept = 0;
-  virtual void on_address_failed(std::size_t place, int error) noexcept = 0;
+  virtual void on_connected(std::size_t index, int fd, bool is_broken) noexcept = 0;
+  virtual void on_address_failed(std::size_t index, int error) noexcept = 0;
   // The last of them failed, with this error of errno.
   virtual void on_all_failed(int error) noexcept = 0;
 
@@ -43,10 +43,10 @@ class Connector {
 
  private:
   struct Try {
-    Try(Connector& its_connector, std::size_t its_place, int its_fd)
-        : connector(its_connector), place(its_place), fd(its_fd) {}
+    Try(Connector& its_connector, std::size_t its_index, int its_fd)
+        : connector(its_connector), index(its_index), fd(its_fd) {}
     Connector& connector;
-    std::size_t place;
+    std::size_t index;
     int fd;
     Watch watch;
   };

@@ -7,7 +7,7 @@
 
 #include "cloudbus/core/base/bytes.h"
 #include "cloudbus/core/session/output.h"
-#include "cloudbus/core/session/standing.h"
+#include "cloudbus/core/session/queue_limit.h"
 #include "cloudbus/net/loop.h"
 
 namespace cloudbus {
@@ -69,8 +69,8 @@ class Link {
   int fd_;
   bool blocked_ = false;
   Time blocked_since_{};
-  Standing standing_;
-  std::size_t most_unwritten_ = Standing::kMost;
+  QueueLimit queue_limit_;
+  std::size_t most_unwritten_ = QueueLimit::kMost;
   std::size_t unsent_ = kMostUnsent;  // bytes at most in the kernel
   Status status_ = Status::Open;
   int error_ = 0;

@@ -70,12 +70,12 @@ class ConfigReader {
       fail(section.line, "[" + section.name + "] was begun in line " + std::to_string(first->second) +
                              " already; a section is allowed once");
     }
-    if (daemon) return read_keys(section, Place::Daemon, daemon_keys(), config_);
+    if (daemon) return read_keys(section, SectionKind::Daemon, daemon_keys(), config_);
 
     ServiceDraft& draft = drafts_.emplace_back();
     draft.service.name = draft.service.service = section.name;
     draft.service.line = section.line;
-    read_keys(section, Place::Service, service_keys(), draft);
+    read_keys(section, SectionKind::Service, service_keys(), draft);
     if (!is_new || !error.empty() || section.damaged) return;
     check_complete(section);
     bool all_servers_known = draft.service.servers.size() == count_servers(section);
@@ -83,7 +83,7 @@ class ConfigReader {
   }
 
   template <class Target>
-  void read_keys(const IniSection& section, Place place, std::span<const Key<Target>> keys, Target& target) {
+  void read_keys(const IniSection& section, SectionKind place, std::span<const Key<Target>> keys, Target& target) {
     std::unordered_map<std::string_view, int> seen;
     for (const IniEntry& entry : section.entries) {
       auto key = std::ranges::find(keys, normal_word(entry.key), &Key<Target>::name);

@@ -321,9 +321,9 @@ bool has(std::span<const Key<Target>> keys, std::string_view name) {
   return std::ranges::find(keys, name, &Key<Target>::name) != keys.end();
 }
 
-// Why a key that exists is not one of this place; nothing for a key that does not exist.
-std::string misplaced(Place place, std::string_view word) {
-  if (place == Place::Daemon) {
+// Why a key that exists is not one of this section; nothing for a key that does not exist.
+std::string misplaced(SectionKind kind, std::string_view word) {
+  if (kind == SectionKind::Daemon) {
     if (word == "bind") {
       return "a controller has no bind in [Cloudbus]: its clients cannot say which service they want, so that each "
              "service has a bind of its own";
@@ -344,16 +344,16 @@ std::string misplaced(Place place, std::string_view word) {
 std::span<const Key<Config>> daemon_keys() { return kDaemonKeys; }
 std::span<const Key<ServiceDraft>> service_keys() { return kServiceKeys; }
 
-std::string unknown_key(Role role, Place place, std::string_view key) {
+std::string unknown_key(Role role, SectionKind kind, std::string_view key) {
   if (key.empty()) return "there is no key before the =; write KEY = VALUE";
-  auto words = place == Place::Daemon ? names(daemon_keys(), role) : names(service_keys(), role);
-  std::string error = misplaced(place, normal_word(key));
+  auto words = kind == SectionKind::Daemon ? names(daemon_keys(), role) : names(service_keys(), role);
+  std::string error = misplaced(kind, normal_word(key));
   if (error.empty()) {
     error = "there is no key " + quoted(key);
     std::string_view meant = meant_word(key, words);
     if (!meant.empty()) error += ", perhaps " + std::string(meant) + " is meant";
   }
-  std::string where = place == Place::Daemon ? "[Cloudbus] of a " : "the service of a ";
+  std::string where = kind == SectionKind::Daemon ? "[Cloudbus] of a " : "the service of a ";
   return error + "; allowed in " + where + std::string(name_of(role)) + " are " + listed(words);
 }
 

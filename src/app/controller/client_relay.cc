@@ -104,7 +104,7 @@ bool ClientRelay::try_elsewhere(LegId leg, StreamCode code) {
 }
 
 // What was sent may have been delivered, and the segment may go on at any time: such a leg stays.
-void ClientRelay::on_quiet_link(LegId id) {
+void ClientRelay::on_unresponsive_link(LegId id) {
   if (!legs_ || stage_ == Stage::Closed) return;
   const Leg& leg = legs_->fanout.leg(id);
   if (leg.state != LegState::Opening || leg.sent > 0) return;
@@ -290,26 +290,26 @@ void ClientRelay::want() {
       if (Session* session = session_of(leg)) session->want(legs_->streams[leg].id);
 }
 
-void ClientRelay::fill(Session& session, const Session::Turn& turn, LegId leg) {
-  if (!legs_ || legs_->fanout.is_direct(leg)) return Relay::fill(session, turn, leg);
-  if (stage_ == Stage::Closed) return session.fill_done(turn.stream, 0, false);
+void ClientRelay::fill(Session& session, const Session::Quantum& quantum, LegId leg) {
+  if (!legs_ || legs_->fanout.is_direct(leg)) return Relay::fill(session, quantum, leg);
+  if (stage_ == Stage::Closed) return session.fill_done(quantum.stream, 0, false);
   Fanout& fanout = legs_->fanout;
   std::optional<Io> read;
   if (std::size_t most = fanout.may_read(leg); most > 0 && readable_ && can_read()) {
-    iovec place = fanout.reserve(std::min({std::size_t{read_size_}, turn.bytes, most}));
+    iovec place = fanout.reserve(std::min({std::size_t{read_size_}, quantum.bytes, most}));
     IoResult result = read_some(&place, 1, place.iov_len);
     fanout.commit(leg, result.bytes);
     read = result.status;
   }
-  for (std::size_t left = turn.bytes; left > 0 && fanout.unsent(leg) > 0;) {
+  for (std::size_t left = quantum.bytes; left > 0 && fanout.unsent(leg) > 0;) {
     Slice piece = fanout.piece(leg);
     piece.size = std::min(piece.size, left);
-    session.share(turn, piece);
+    session.share(quantum, piece);
     fanout.on_sent(leg, piece.size, worker_.now());
     left -= piece.size;
     last_activity_ = worker_.now();
   }
-  session.fill_done(turn.stream, 0, fanout.unsent(leg) > 0 || (readable_ && can_read() && fanout.may_read(leg) > 0));
+  session.fill_done(quantum.stream, 0, fanout.unsent(leg) > 0 || (readable_ && can_read() && fanout.may_read(leg) > 0));
   if (read) after_read(*read);
   step();
 }

@@ -119,8 +119,9 @@ bool Controller::is_usable(const Upstream& upstream) const {
 
 // An address of it can be had now, and nothing speaks against it.
 bool Controller::is_lively(const Upstream& upstream) const {
-  return std::ranges::any_of(
-      upstream.pools, [this](Pool* pool) { return pool->is_in(worker_.now()) && !pool->is_quiet() && pool->pick(); });
+  return std::ranges::any_of(upstream.pools, [this](Pool* pool) {
+    return pool->is_in(worker_.now()) && !pool->is_unresponsive() && pool->pick();
+  });
 }
 
 // Of the addresses that can be had and answer, so that the turns of one that cannot are shared by all others. With all
@@ -128,14 +129,14 @@ bool Controller::is_lively(const Upstream& upstream) const {
 Peer* Controller::pick(Upstream& upstream, std::span<const std::string> tried) {
   auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
   const Targets& targets = worker_.directory().targets(upstream.id);
-  enum class Allowed { Good, Quiet, All };
-  for (Allowed allowed : {Allowed::Good, Allowed::Quiet, Allowed::All}) {
+  enum class Allowed { Good, Unresponsive, All };
+  for (Allowed allowed : {Allowed::Good, Allowed::Unresponsive, Allowed::All}) {
     std::vector<Pool*> pools;
     std::vector<std::uint32_t> record_of;
     for (std::size_t place = 0; place < upstream.pools.size(); place++) {
       Pool& pool = *upstream.pools[place];
       if (allowed != Allowed::All && !pool.is_in(worker_.now())) continue;
-      if (allowed == Allowed::Good && pool.is_quiet()) continue;
+      if (allowed == Allowed::Good && pool.is_unresponsive()) continue;
       if (std::ranges::find(tried, pool.address_text()) != tried.end() || !pool.pick()) continue;
       pools.push_back(&pool);
       record_of.push_back(targets.record_of[place]);
@@ -276,7 +277,7 @@ void Controller::drain_link(PeerId id) {
   place_by_peer_.erase(id);
   Peer* peer = worker_.find_peer(id);
   if (!peer) return;
-  if (peer->session().is_ready() || peer->is_detached())
+  if (peer->session().is_established() || peer->is_detached())
     peer->session().drain(worker_.now());
   else
     peer->close(LinkCode::NoError, "it is not needed any more");
@@ -343,7 +344,7 @@ void Controller::on_timer(Timers::Key key) {
   remove_link(*pool, *slot);
 }
 
-void Controller::on_peer_ready(Peer& peer) {
+void Controller::on_established(Peer& peer) {
   Resumer::Ready resumed = resumer_.on_ready(peer);
   if (resumed.is_own && !take_place(peer, resumed.replaces)) return;
   auto found = place_by_peer_.find(peer.id());
@@ -373,9 +374,9 @@ void Controller::on_congested(Peer& peer) {
 }
 
 // Who has sent nothing yet can still go elsewhere, where there is an elsewhere.
-void Controller::on_quiet(Peer& peer) {
+void Controller::on_unresponsive(Peer& peer) {
   for (OwnerId owner : peer.session().owners())
-    if (auto* relay = static_cast<ClientRelay*>(worker_.find_relay(owner))) relay->on_quiet_link(leg_of(owner));
+    if (auto* relay = static_cast<ClientRelay*>(worker_.find_relay(owner))) relay->on_unresponsive_link(leg_of(owner));
 }
 
 void Controller::on_peer_gone(Peer& peer) {
@@ -397,7 +398,7 @@ void Controller::on_peer_gone(Peer& peer) {
   if (peer.was_given_up())
     pool->replace(*slot);
   else
-    pool->on_lost(*slot, peer.reason(), peer.was_ready(), peer.lost_streams());
+    pool->on_lost(*slot, peer.reason(), peer.was_established(), peer.lost_streams());
   if (slot->is_extra) remove_link(*pool, *slot);
   on_down(*pool);
 }

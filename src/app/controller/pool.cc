@@ -41,12 +41,12 @@ Peer* Pool::pick() {
   return best;
 }
 
-bool Pool::is_quiet() {
+bool Pool::is_unresponsive() {
   bool has_link = false;
   for (Slot& slot : slots_) {
     Peer* peer = worker_.find_peer(slot.peer);
-    if (!peer || !peer->session().is_ready()) continue;
-    if (!peer->is_quiet()) return false;
+    if (!peer || !peer->session().is_established()) continue;
+    if (!peer->is_unresponsive()) return false;
     has_link = true;
   }
   return has_link;
@@ -56,7 +56,7 @@ bool Pool::needs_more() {
   if (!may_grow_ || slots_.size() >= kMostAuto) return false;
   return std::ranges::all_of(slots_, [this](const Slot& slot) {
     Peer* peer = worker_.find_peer(slot.peer);
-    if (!peer || peer->is_gone() || !peer->session().is_ready()) return false;
+    if (!peer || peer->is_gone() || !peer->session().is_established()) return false;
     return peer->is_congested() || !peer->session().can_open();
   });
 }
@@ -92,7 +92,7 @@ void Pool::on_check() {
   bool was_asked = false, has_answer = false;
   for (Slot& slot : slots_) {
     Peer* peer = worker_.find_peer(slot.peer);
-    if (!peer || peer->is_gone() || !peer->session().is_ready()) continue;
+    if (!peer || peer->is_gone() || !peer->session().is_established()) continue;
     was_asked |= before != Time::max() && slot.up_since <= before;
     has_answer |= worker_.now() - peer->session().silent_since() < check_.every / 2;
     peer->session().check(worker_.now());
@@ -141,7 +141,7 @@ void Pool::on_ready(Slot& slot, Peer& peer) {
     look_again(slot);
   }
   log_line(LogLevel::Info, "link", "up",
-           {{"segment", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
+           {{"segment", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer_hello().software}});
 }
 
 // Returns how long it waits.

@@ -12,7 +12,7 @@ namespace cloudbus {
 namespace {
 
 constexpr std::size_t kSmallRead = 8 * 1024;  // holds about a hundred streams that are opened and reset
-constexpr Duration kQuiet = std::chrono::milliseconds(250);
+constexpr Duration kUnresponsiveAfter = std::chrono::milliseconds(250);
 constexpr Duration kCongested = std::chrono::milliseconds(10);  // at least
 constexpr int kManyOpens = 64;                                  // doc/protocol.md, section 7
 
@@ -89,7 +89,7 @@ void Peer::dispatch(const Event& event) {
   worker_.flush_run();
   LegId leg = leg_of(event.owner);
   switch (event.kind) {
-    case EventKind::Ready: was_ready_ = true; return worker_.role().on_peer_ready(*this);
+    case EventKind::Established: was_established_ = true; return worker_.role().on_established(*this);
     case EventKind::Opened: opens_in_read_++; return worker_.role().on_opened(*this, event);
     case EventKind::Accepted:
       if (relay) relay->on_accepted(leg);
@@ -120,9 +120,9 @@ bool Peer::flush() {
     return false;
   }
   while (!session_.is_closed() && !link_->is_blocked() && session_.output().size() < link_->most_unwritten()) {
-    auto turn = session_.next_turn();
-    if (!turn) break;
-    fill(*turn);
+    auto quantum = session_.next_quantum();
+    if (!quantum) break;
+    fill(*quantum);
   }
   link_->write(session_.output(), session_.round_trip());
   session_.on_written(worker_.now());
@@ -132,15 +132,15 @@ bool Peer::flush() {
   else if (is_broken)
     lose(std::strerror(link_->error()));
   arm();
-  return !gone_ && link_ && !link_->is_blocked() && session_.has_turns();
+  return !gone_ && link_ && !link_->is_blocked() && session_.has_quanta();
 }
 
-void Peer::fill(Session::Turn turn) {
+void Peer::fill(Session::Quantum quantum) {
   std::size_t standing = session_.output().size(), most = link_->most_unwritten();
-  turn.bytes = std::min(turn.bytes, std::max(most - standing, most / 2));
-  Relay* relay = worker_.find_relay(turn.owner);
-  if (!relay) return session_.fill_done(turn.stream, 0, false);
-  relay->fill(session_, turn, leg_of(turn.owner));
+  quantum.bytes = std::min(quantum.bytes, std::max(most - standing, most / 2));
+  Relay* relay = worker_.find_relay(quantum.owner);
+  if (!relay) return session_.fill_done(quantum.stream, 0, false);
+  relay->fill(session_, quantum, leg_of(quantum.owner));
   if (session_.output().size() > standing && relay->says_little())
     worker_.shared().small_traffic.on_taken_in(worker_.now());
 }
@@ -166,11 +166,11 @@ void Peer::end(std::string reason, StreamCode code) {
   worker_.touch(*this);
 }
 
-bool Peer::is_quiet() const { return !gone_ && worker_.now() - session_.silent_since() >= kQuiet; }
+bool Peer::is_unresponsive() const { return !gone_ && worker_.now() - session_.silent_since() >= kUnresponsiveAfter; }
 
 // Time::max() while it is written.
 Time Peer::congested_at() const {
-  if (!link_ || !link_->is_blocked() || !session_.is_ready()) return Time::max();
+  if (!link_ || !link_->is_blocked() || !session_.is_established()) return Time::max();
   return link_->blocked_since() + std::max(session_.round_trip(), kCongested);
 }
 
@@ -188,9 +188,9 @@ void Peer::on_deadline(Time now) {
 
 // Each once.
 void Peer::tell_role() {
-  if (!was_quiet_ && is_quiet()) {
-    was_quiet_ = true;
-    worker_.role().on_quiet(*this);
+  if (!was_unresponsive_ && is_unresponsive()) {
+    was_unresponsive_ = true;
+    worker_.role().on_unresponsive(*this);
   }
   if (tells_congestion && !was_congested_ && is_congested()) {
     was_congested_ = true;
@@ -204,9 +204,9 @@ void Peer::arm() {
   Time deadline = is_detached() ? expires_at_ : session_.next_deadline();
   Time silent_since = session_.silent_since();
   if (silent_since == Time::max())
-    was_quiet_ = false;
-  else if (!was_quiet_)
-    deadline = std::min(deadline, silent_since + kQuiet);
+    was_unresponsive_ = false;
+  else if (!was_unresponsive_)
+    deadline = std::min(deadline, silent_since + kUnresponsiveAfter);
   if (!link_ || !link_->is_blocked())
     was_congested_ = false;
   else if (tells_congestion && !was_congested_)
@@ -218,8 +218,8 @@ void Peer::arm() {
 
 void Peer::lose(std::string reason) {
   if (gone_) return;
-  if (was_ready_) worker_.link_totals().on_lost(worker_.now());
-  bool waits = session_.is_resumable() && session_.is_ready() && worker_.role().may_resume(*this);
+  if (was_established_) worker_.link_totals().on_lost(worker_.now());
+  bool waits = session_.is_resumable() && session_.is_established() && worker_.role().may_resume(*this);
   if (!waits) return end(std::move(reason));
   session_.detach();
   link_.reset();  // whatever comes from it is read by nobody

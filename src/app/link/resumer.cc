@@ -54,13 +54,13 @@ void Resumer::try_later(Search& search, Duration wait) {
 
 void Resumer::try_next(Search& search) {
   if (search.tries.size() == kMostTries) drop_try(search.tries.front().peer, "another one was quicker");
-  std::size_t place = search.next++ % search.addresses.size();
-  const Address& address = search.addresses[place];
+  std::size_t index = search.next++ % search.addresses.size();
+  const Address& address = search.addresses[index];
   Dial dialled = dial(address);
   if (dialled.fd < 0) return try_later(search, search.backoff.next(worker_.random()));
   std::string name = Endpoint::of(address).to_string();
   Peer& peer = worker_.add_peer(dialled.fd, !dialled.connected, std::move(name), nullptr);
-  search.tries.push_back({peer.id(), place == 0});
+  search.tries.push_back({peer.id(), index == 0});
   lost_of_[peer.id()] = search.lost;
   try_later(search, kTryEvery);
 }
@@ -106,7 +106,8 @@ Resumer::Ready Resumer::on_ready(Peer& fresh) {
     fresh.close(LinkCode::NoError, "another one was quicker");
     return {.is_own = true};
   }
-  bool is_same = fresh.session().peer().boot_id == lost->session().peer().boot_id && fresh.session().is_resumable();
+  bool is_same =
+      fresh.session().peer_hello().boot_id == lost->session().peer_hello().boot_id && fresh.session().is_resumable();
   if (is_same) {
     fresh.session().ask_resume(lost->session());
     search->asking = fresh.id();

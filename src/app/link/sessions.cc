@@ -3,9 +3,9 @@
 
 namespace cloudbus {
 
-void Sessions::add(const SessionKey& key, const Place& place) {
+void Sessions::add(const SessionKey& key, const Location& location) {
   std::lock_guard lock(mutex_);
-  sessions_.insert_or_assign(key.id, Entry{key.secret, place});
+  sessions_.insert_or_assign(key.id, Entry{key.secret, location});
 }
 
 void Sessions::remove(const Uuid& id) {
@@ -13,7 +13,7 @@ void Sessions::remove(const Uuid& id) {
   sessions_.erase(id);
 }
 
-std::optional<Sessions::Place> Sessions::find(const ResumeClaim& claim, const Proof& proof) const {
+std::optional<Sessions::Location> Sessions::find(const ResumeClaim& claim, const Proof& proof) const {
   std::optional<Entry> entry;
   {
     std::lock_guard lock(mutex_);
@@ -21,7 +21,7 @@ std::optional<Sessions::Place> Sessions::find(const ResumeClaim& claim, const Pr
   }
   bool proven = is_proven(claim, entry ? entry->secret : Secret{}, proof);
   if (!proven || !entry) return std::nullopt;
-  return entry->place;
+  return entry->location;
 }
 
 }  // namespace cloudbus

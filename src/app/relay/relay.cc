@@ -116,9 +116,9 @@ bool Relay::can_read() const {
   return stage_ != Stage::Closed && stage_ != Stage::Dialing && !read_done_ && connection_.is_open();
 }
 
-void Relay::fill(Session& session, const Session::Turn& turn, LegId) {
-  if (!can_read()) return session.fill_done(turn.stream, 0, false);
-  Session::Turn rest = turn;
+void Relay::fill(Session& session, const Session::Quantum& quantum, LegId) {
+  if (!can_read()) return session.fill_done(quantum.stream, 0, false);
+  Session::Quantum rest = quantum;
   IoResult result;
   bool at_end;
   do {  // where only the end is left to be read, it is read at once, so that FIN can go with the bytes
@@ -126,7 +126,7 @@ void Relay::fill(Session& session, const Session::Turn& turn, LegId) {
     result = read_some(room.parts.data(), room.count, room.size);
     rest.bytes -= result.bytes;
     at_end = result.status == Io::Done && ending_ && result.bytes < room.size && rest.bytes > 0;
-    session.fill_done(turn.stream, result.bytes, readable_ && !at_end);
+    session.fill_done(quantum.stream, result.bytes, readable_ && !at_end);
   } while (at_end);
   after_read(result.status);
 }
@@ -158,7 +158,7 @@ void Relay::after_read(Io status) {
 
 bool Relay::look_behind(Time now) {
   if (!emptied_ || stage_ == Stage::Closed) return !(is_listed_ = false);
-  if (now - last_activity_ < Worker::kQuiet) return false;
+  if (now - last_activity_ < Worker::kLookBehindAfter) return false;
   emptied_ = is_listed_ = false;
   if (!read_done_) want();
   return true;

@@ -62,18 +62,18 @@ void Backends::add_candidates(ServerIndex server, bool is_in, std::vector<Candid
   const Targets& targets = worker_.directory().targets(ids_[server]);
   std::vector<Address> addresses;
   std::vector<std::uint32_t> record_of;
-  for (std::size_t place = 0; place < targets.addresses.size(); place++) {
-    const Address& address = targets.addresses[place];
+  for (std::size_t index = 0; index < targets.addresses.size(); index++) {
+    const Address& address = targets.addresses[index];
     auto found = health_.empty() ? health_.end() : health_.find(address.to_string());
     if ((found == health_.end() || found->second.is_in(worker_.now())) != is_in) continue;
     addresses.push_back(address);
-    record_of.push_back(targets.record_of[place]);
+    record_of.push_back(targets.record_of[index]);
   }
   if (addresses.empty()) return;
   auto draw = [this](std::uint64_t n) { return worker_.random_bits() % n; };
   TargetChoice last_resort;  // which takes no turn of the others
   TargetChoice& choice = is_in ? choices_[server] : last_resort;
-  for (std::size_t place : choice.order(record_of, targets.records, draw)) result.push_back({server, addresses[place]});
+  for (std::size_t index : choice.order(record_of, targets.records, draw)) result.push_back({server, addresses[index]});
 }
 
 std::vector<Address> Backends::addresses_to_check() noexcept {

@@ -46,9 +46,9 @@ void Segment::on_link(const ServiceConfig* service, int fd, const Address& addre
   worker_.add_peer(fd, false, address.to_string(), service);
 }
 
-void Segment::on_peer_ready(Peer& peer) {
+void Segment::on_established(Peer& peer) {
   log_line(LogLevel::Info, "link", "up",
-           {{"controller", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer().software}});
+           {{"controller", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer_hello().software}});
   if (peer.session().is_resumable()) worker_.shared().sessions.add(peer.session().key(), {&worker_, peer.id()});
   if (draining_) peer.session().drain(worker_.now());
 }
@@ -151,15 +151,15 @@ void Segment::on_peer_gone(Peer& peer) {
   if (peer.was_given_up())
     return log_line(peer.lost_streams() > 0 ? LogLevel::Warning : LogLevel::Debug, "link", "given up",
                     {{"controller", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
-  bool fault = is_fault_of_peer(peer.code()) || !peer.was_ready();
-  log_line(fault ? LogLevel::Warning : LogLevel::Info, "link", peer.was_ready() ? "down" : "refused",
+  bool fault = is_fault_of_peer(peer.code()) || !peer.was_established();
+  log_line(fault ? LogLevel::Warning : LogLevel::Info, "link", peer.was_established() ? "down" : "refused",
            {{"controller", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
 }
 
 void Segment::on_drain() {
   draining_ = true;
   worker_.for_each_peer([this](Peer& peer) {
-    if (peer.session().is_ready())
+    if (peer.session().is_established())
       peer.session().drain(worker_.now());
     else if (peer.is_detached())
       peer.give_up(StreamCode::LinkLost, "the process takes no new links");
@@ -185,12 +185,12 @@ void Segment::on_link_lost(Peer& peer, const std::string& reason) {
 // The session may be another worker's: the link goes there, with all that came on it.
 void Segment::on_resume(Peer& fresh, const ResumeFrame& request, Bytes rest) {
   ResumeClaim claim = fresh.session().claim_of(request);
-  auto place = worker_.shared().sessions.find(claim, request.proof);
-  if (!place) return fresh.close(LinkCode::UnknownSession, "no such session");
+  auto location = worker_.shared().sessions.find(claim, request.proof);
+  if (!location) return fresh.close(LinkCode::UnknownSession, "no such session");
   Peer::Handover link = fresh.hand_over(rest);
-  if (place->worker == &worker_) return resume(place->peer, claim, std::move(link));
-  place->worker->post([place = *place, claim, link = std::move(link)] {
-    static_cast<Segment&>(place.worker->role()).resume(place.peer, claim, link);
+  if (location->worker == &worker_) return resume(location->peer, claim, std::move(link));
+  location->worker->post([location = *location, claim, link = std::move(link)] {
+    static_cast<Segment&>(location.worker->role()).resume(location.peer, claim, link);
   });
 }
 

@@ -113,15 +113,15 @@ ServerRelay::Dialled ServerRelay::dial_some() {
   return stage_ == Stage::Dialing && is_out_of_descriptors(dial_error_) ? Dialled::NoDescriptor : Dialled::Begun;
 }
 
-void ServerRelay::Dialing::on_connected(std::size_t place, int fd, bool is_broken) noexcept {
-  relay.on_candidate_connected(candidates[place], fd, is_broken);
+void ServerRelay::Dialing::on_connected(std::size_t index, int fd, bool is_broken) noexcept {
+  relay.on_candidate_connected(candidates[index], fd, is_broken);
 }
 
-void ServerRelay::Dialing::on_address_failed(std::size_t place, int error) noexcept {
+void ServerRelay::Dialing::on_address_failed(std::size_t index, int error) noexcept {
   relay.dial_error_ = static_cast<short>(error);
   if (is_out_of_descriptors(error)) return;
-  relay.backends_.on_failed(candidates[place].address, error);
-  relay.log_failure(candidates[place].address.to_string(), error);
+  relay.backends_.on_failed(candidates[index].address, error);
+  relay.log_failure(candidates[index].address.to_string(), error);
 }
 
 void ServerRelay::on_candidate_connected(Backends::Candidate chosen, int fd, bool is_broken) {

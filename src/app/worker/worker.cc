@@ -159,7 +159,7 @@ void Worker::run_timers() {
 
 void Worker::look_behind_later(Relay& relay) {
   emptied_relays_.push_back(relay.id());
-  if (look_armed_ == Time::max()) timers_.set(look_key_, now() + kQuiet, look_armed_);
+  if (look_armed_ == Time::max()) timers_.set(look_key_, now() + kLookBehindAfter, look_armed_);
 }
 
 void Worker::look_behind_relays() {
@@ -169,7 +169,7 @@ void Worker::look_behind_relays() {
     return !relay || relay->look_behind(now());
   });
   if (emptied_relays_.empty()) return emptied_relays_.shrink_to_fit();  // there may have been very many
-  timers_.set(look_key_, now() + kQuiet, look_armed_);
+  timers_.set(look_key_, now() + kLookBehindAfter, look_armed_);
 }
 
 void Worker::reap() {

@@ -11,8 +11,8 @@ std::vector<std::size_t> TargetChoice::order(std::span<const std::uint32_t> reco
   std::size_t turn = turn_++;
   auto add_in_turn = [&](auto is_wanted) {
     std::size_t first = result.size();
-    for (std::size_t place = 0; place < record_of.size(); place++)
-      if (is_wanted(record_of[place])) result.push_back(place);
+    for (std::size_t index = 0; index < record_of.size(); index++)
+      if (is_wanted(record_of[index])) result.push_back(index);
     std::size_t count = result.size() - first;
     if (count > 1) std::rotate(result.begin() + first, result.begin() + first + turn % count, result.end());
   };

@@ -32,8 +32,8 @@ void Scheduler::start(StreamId stream, Share& share) {
   Class& its = class_of(share.priority);
   share.position = std::max(share.position, its.clock);
   waiting_++;
-  if (share.position - its.clock <= kFirstTurn)
-    its.quiet.push_back(stream);
+  if (share.position - its.clock <= kSparseQuantum)
+    its.sparse.push_back(stream);
   else
     push_busy(its, stream, share.position);
 }
@@ -50,30 +50,30 @@ Scheduler::Class* Scheduler::choose() {
     if (each.empty()) continue;
     if (!first)
       first = &each;
-    else if (!oldest || each.last_turn < oldest->last_turn)
+    else if (!oldest || each.last_served < oldest->last_served)
       oldest = &each;
   }
-  bool yields = oldest && urgent_turns_ >= kUrgentTurns;
-  urgent_turns_ = oldest && !yields ? urgent_turns_ + 1 : 0;
+  bool yields = oldest && urgent_in_row_ >= kMostUrgent;
+  urgent_in_row_ = oldest && !yields ? urgent_in_row_ + 1 : 0;
   return yields ? oldest : first;
 }
 
-std::optional<Scheduler::Turn> Scheduler::next() {
+std::optional<Scheduler::Quantum> Scheduler::next() {
   Class* its = choose();
   if (!its) return std::nullopt;
-  its->last_turn = ++turns_;
-  bool quiet = !its->quiet.empty() && (its->busy.empty() || its->quiet_turns < kQuietTurns);
-  its->quiet_turns = quiet ? its->quiet_turns + 1 : 0;
+  its->last_served = ++served_;
+  bool sparse = !its->sparse.empty() && (its->busy.empty() || its->sparse_in_row < kMostSparse);
+  its->sparse_in_row = sparse ? its->sparse_in_row + 1 : 0;
   StreamId stream;
-  if (quiet) {
-    stream = its->quiet.front();
-    its->quiet.pop_front();
+  if (sparse) {
+    stream = its->sparse.front();
+    its->sparse.pop_front();
   } else {
     stream = pop_busy(*its);
   }
   waiting_--;
-  if (empty()) return Turn{stream, Output::kMaxFill};  // nobody waits
-  return Turn{stream, quiet ? kFirstTurn : kTurn};
+  if (empty()) return Quantum{stream, Output::kMaxFill};  // nobody waits
+  return Quantum{stream, sparse ? kSparseQuantum : kQuantum};
 }
 
 }  // namespace cloudbus

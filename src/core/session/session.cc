@@ -74,7 +74,7 @@ void Session::erase_if_over(StreamId id, Stream& stream) {
 }
 
 bool Session::can_open() const {
-  return state_ == State::Ready && role_ == Role::Controller && !peer_going_away_ && drain_ == Drain::None &&
+  return state_ == State::Established && role_ == Role::Controller && !peer_going_away_ && drain_ == Drain::None &&
          streams_opened_ < max_streams_peer_;
 }
 
@@ -112,15 +112,15 @@ void Session::want(StreamId stream) {
   schedule(stream, *found);
 }
 
-std::optional<Session::Turn> Session::next_turn() {
-  if (state_ != State::Ready || is_full()) return std::nullopt;
-  while (auto turn = scheduler_.next()) {
-    Stream* stream = find_live(turn->stream);
+std::optional<Session::Quantum> Session::next_quantum() {
+  if (state_ != State::Established || is_full()) return std::nullopt;
+  while (auto quantum = scheduler_.next()) {
+    Stream* stream = find_live(quantum->stream);
     if (!stream) continue;
     stream->queued = false;
     if (!stream->wants || stream->sending != Direction::Open || stream->credit() == 0) continue;
-    return Turn{turn->stream, stream->owner,
-                static_cast<std::size_t>(std::min<std::uint64_t>(turn->bytes, stream->credit()))};
+    return Quantum{quantum->stream, stream->owner,
+                   static_cast<std::size_t>(std::min<std::uint64_t>(quantum->bytes, stream->credit()))};
   }
   return std::nullopt;
 }
@@ -139,10 +139,10 @@ void Session::fill_done(StreamId stream, std::size_t bytes, bool more) {
   scheduler_.go_on(stream, found->share);
 }
 
-void Session::share(const Turn& turn, const Slice& bytes) {
-  Stream* found = find_live(turn.stream);
+void Session::share(const Quantum& quantum, const Slice& bytes) {
+  Stream* found = find_live(quantum.stream);
   if (!found) return;
-  position_sent_ += output_.share(turn.stream, bytes);
+  position_sent_ += output_.share(quantum.stream, bytes);
   found->sent += bytes.size;
   found->share.position += bytes.size;
 }
@@ -177,7 +177,7 @@ void Session::consumed(StreamId stream, std::size_t bytes, Time now) {
   auto limit = found->window.consume(bytes, now, round_trip_, budget_);
   if (!limit || found->receiving != Direction::Open) return;
   store(append(FrameType::Credit, stream, 8), *limit);
-  if (state_ == State::Ready && !ping_pending_ && now - ping_sent_ > kMeasureEvery) ping(now);
+  if (state_ == State::Established && !ping_pending_ && now - ping_sent_ > kMeasureEvery) ping(now);
 }
 
 void Session::release() {
@@ -188,7 +188,7 @@ void Session::release() {
 void Session::grant_streams() {
   std::uint64_t granted = streams_released_ + limits_.max_streams;
   if (granted < max_streams_own_ + std::max<std::uint64_t>(1, limits_.max_streams / 4)) return;
-  if (state_ != State::Ready && state_ != State::Detached) return;
+  if (state_ != State::Established && state_ != State::Detached) return;
   max_streams_own_ = granted;
   store(append(FrameType::MaxStreams, 0, 8), granted);
 }
@@ -196,10 +196,10 @@ void Session::grant_streams() {
 // --- The session -------------------------------------------------------------------------------------------------
 
 void Session::drain(Time now) {
-  if ((state_ != State::Ready && state_ != State::Detached) || drain_ != Drain::None) return;
+  if ((state_ != State::Established && state_ != State::Detached) || drain_ != Drain::None) return;
   drain_ = Drain::Asked;
   store(append(FrameType::GoAway, 0, 8), kNoMoreStreams);
-  if (state_ == State::Ready) ping(now);
+  if (state_ == State::Established) ping(now);
 }
 
 void Session::close(LinkCode code, std::string reason) {
@@ -233,7 +233,7 @@ std::vector<OwnerId> Session::owners() const {
 }
 
 void Session::check(Time now, Duration apart) {
-  if (state_ != State::Ready || ping_pending_) return;
+  if (state_ != State::Established || ping_pending_) return;
   if (now - ping_sent_ >= apart) return ping(now);
   check_asked_ = now;
   check_at_ = ping_sent_ + apart;
@@ -246,7 +246,7 @@ void Session::ping_late(Time now) {
 }
 
 Time Session::silent_since() const {
-  bool is_silent = state_ == State::Ready && ping_pending_ && last_received_ <= ping_sent_;
+  bool is_silent = state_ == State::Established && ping_pending_ && last_received_ <= ping_sent_;
   return is_silent ? ping_moved_ : Time::max();
 }
 
@@ -260,7 +260,7 @@ void Session::on_written(Time now) {
 void Session::on_time(Time now) {
   if (state_ == State::Closed || is_silent_) return;
   if (now >= ack_due_) acknowledge();
-  if (state_ == State::Ready) ping_late(now);
+  if (state_ == State::Established) ping_late(now);
   if (now < ping_deadline()) return;
   if (state_ == State::Preface || state_ == State::Hello || state_ == State::Resuming)
     close(LinkCode::HandshakeTimeout,
@@ -278,7 +278,7 @@ Time Session::ping_deadline() const {
     case State::Preface:
     case State::Hello:
     case State::Resuming: return started_ + limits_.handshake;
-    case State::Ready:
+    case State::Established:
       // A ping that only measures does not shorten the time that a silent peer has.
       if (silent_since() != Time::max())
         return std::max(ping_moved_, last_received_ + limits_.ping_after) + limits_.ping_timeout;

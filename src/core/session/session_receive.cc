@@ -182,9 +182,9 @@ std::optional<Event> Session::on_hello(Bytes payload, Time now) {
   peer_ = std::move(std::get<Hello>(decoded));
   max_streams_peer_ = peer_.max_streams;
   agree_on_resuming();
-  state_ = State::Ready;
+  state_ = State::Established;
   ping(now);
-  return Event{.kind = EventKind::Ready};
+  return Event{.kind = EventKind::Established};
 }
 
 bool Session::refuses_streams(StreamCode& code) const {

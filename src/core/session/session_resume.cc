@@ -55,7 +55,7 @@ void Session::account() {
 
 // After all of a read was taken.
 void Session::acknowledge_some(Time now) {
-  if (!is_resumable() || state_ != State::Ready || position_received_ == ack_sent_) return;
+  if (!is_resumable() || state_ != State::Established || position_received_ == ack_sent_) return;
   if (position_received_ - ack_sent_ >= ack_every_)
     acknowledge();
   else if (ack_due_ == Time::max())
@@ -72,7 +72,7 @@ void Session::acknowledge() {
 
 // Of a frame that was cut, what counts in the position stays: the rest of it comes on the next link.
 void Session::detach() {
-  if (state_ != State::Ready) return;
+  if (state_ != State::Established) return;
   state_ = State::Detached;
   is_silent_ = false;
   ping_pending_ = false;
@@ -109,7 +109,7 @@ std::optional<Event> Session::on_resume(Bytes payload) {
   if (!is_resumable()) return fail(LinkCode::ProtocolError, "RESUME, which was not agreed on");
   resume_ = decode_resume(payload);
   if (role_ == Role::Segment) {
-    bool is_first = position_received_ == 0 && state_ == State::Ready;
+    bool is_first = position_received_ == 0 && state_ == State::Established;
     if (!is_first) return fail(LinkCode::ProtocolError, "RESUME in the midst of a session");
     state_ = State::Resuming;
     return Event{.kind = EventKind::ResumeAsked, .resume = &resume_};
@@ -136,7 +136,7 @@ std::optional<std::array<std::byte, kHeaderSize + kResumeSize>> Session::accept_
 
 void Session::attach(std::uint64_t position, Bytes opening, Time now) {
   if (state_ != State::Detached) return;
-  state_ = State::Ready;
+  state_ = State::Established;
   last_received_ = now;
   pings_ = kPingLimit;  // each link has its own
   std::uint64_t written = position_acked_ + output_.kept();

@@ -52,7 +52,7 @@ TEST(Credit, AStreamStartsWithTheWindowOfTheHello) {
   auto end = controller(20'000);
   end->session.open(kRequest, 1);
   EXPECT_EQ(end->send(1, std::string(50'000, 'x')), 20'000u);
-  EXPECT_FALSE(end->session.next_turn());
+  EXPECT_FALSE(end->session.next_quantum());
 }
 
 TEST(Credit, MoreOfItLetsTheStreamGoOn) {
@@ -61,10 +61,10 @@ TEST(Credit, MoreOfItLetsTheStreamGoOn) {
   std::string bytes(50'000, 'x');
   std::size_t sent = end->send(1, bytes);
   EXPECT_EQ(end->feed(credit(1, 20'007)), "");
-  auto turn = end->session.next_turn();
-  ASSERT_TRUE(turn);
-  EXPECT_EQ(turn->bytes, 7u);
-  end->session.reserve(*turn, 7);
+  auto quantum = end->session.next_quantum();
+  ASSERT_TRUE(quantum);
+  EXPECT_EQ(quantum->bytes, 7u);
+  end->session.reserve(*quantum, 7);
   end->session.fill_done(1, 7, true);
   EXPECT_EQ(sent + 7, end->session.find(1)->sent);
 }

@@ -249,7 +249,7 @@ TEST(Flood, WindowStarvationHoldsUpItsOwnStreamOnly) {
   EXPECT_EQ(end->send(2, bytes), 16'384u);
   end->feed(credit(2, 100'000));
   EXPECT_EQ(end->send(2, std::string(100'000 - 16'384, 'x')), 100'000u - 16'384);
-  EXPECT_FALSE(end->session.has_turns());  // nothing spins for the starved one
+  EXPECT_FALSE(end->session.has_quanta());  // nothing spins for the starved one
 }
 
 TEST(Flood, CreditByteByByteMovesABytesWorth) {
@@ -260,12 +260,12 @@ TEST(Flood, CreditByteByByteMovesABytesWorth) {
   end->session.want(1);
   for (std::uint64_t limit = 16'385; limit < 16'485; limit++) {
     end->feed(credit(1, limit));
-    auto turn = end->session.next_turn();
-    ASSERT_TRUE(turn);
-    EXPECT_EQ(turn->bytes, 1u);
-    end->session.reserve(*turn, 1);
+    auto quantum = end->session.next_quantum();
+    ASSERT_TRUE(quantum);
+    EXPECT_EQ(quantum->bytes, 1u);
+    end->session.reserve(*quantum, 1);
     end->session.fill_done(1, 1, true);
-    EXPECT_FALSE(end->session.next_turn());
+    EXPECT_FALSE(end->session.next_quantum());
   }
 }
 

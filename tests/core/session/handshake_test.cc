@@ -55,8 +55,8 @@ TEST(Handshake, BothEndsAreReadyAfterTheHello) {
   for (Role role : {Role::Controller, Role::Segment}) {
     SessionEnd end(role);
     EXPECT_EQ(end.feed(end.peer_start(65'536, 9)), "ready");
-    EXPECT_TRUE(end.session.is_ready());
-    EXPECT_EQ(end.session.peer().initial_window, 65'536u);
+    EXPECT_TRUE(end.session.is_established());
+    EXPECT_EQ(end.session.peer_hello().initial_window, 65'536u);
   }
 }
 
@@ -184,7 +184,7 @@ TEST(Handshake, AHelloInTimeEndsTheTimeout) {
   end.now += milliseconds(4'999);
   end.feed(end.peer_start());
   end.session.on_time(end.now + milliseconds(1));
-  EXPECT_TRUE(end.session.is_ready());
+  EXPECT_TRUE(end.session.is_established());
 }
 
 TEST(Handshake, NoStreamCanBeOpenedBeforeTheHello) {

@@ -144,7 +144,7 @@ TEST(Resume, BothEndsMustOfferIt) {
   for (std::uint32_t own : {0u, 5'000u}) {
     SessionEnd end(Role::Segment, {}, SessionEnd::kMemory, hello_with_offer(Role::Segment, own));
     end.feed(preface(Role::Controller) + frame(FrameType::Hello, 0, hello_fields(20'000, 0) + offer(own ? 0 : 5'000)));
-    EXPECT_TRUE(end.session.is_ready());
+    EXPECT_TRUE(end.session.is_established());
     EXPECT_FALSE(end.session.is_resumable());
   }
 }
@@ -190,9 +190,9 @@ TEST(Resume, WhenWhatIsKeptFillsTheWindowNobodyHasATurn) {
   std::size_t total = 0;
   for (int i = 0; i < 100; i++, end->written()) total += end->send(1, std::string(100'000, 'x'));
   EXPECT_GE(total, 1024u * 1024);
-  EXPECT_LE(total, 1024u * 1024 + Scheduler::kTurn);
-  EXPECT_FALSE(end->session.next_turn());
-  EXPECT_FALSE(end->session.has_turns());
+  EXPECT_LE(total, 1024u * 1024 + Scheduler::kQuantum);
+  EXPECT_FALSE(end->session.next_quantum());
+  EXPECT_FALSE(end->session.has_quanta());
   EXPECT_EQ(end->feed(ack(end->session.position_sent())), "");
   EXPECT_GT(end->send(1, std::string(100'000, 'x')), 0u);
 }
@@ -212,7 +212,7 @@ TEST(Resume, TheShorterTheWayTheLessIsKept) {
     std::size_t total = 0;
     for (int i = 0; i < 500; i++, end->written()) total += end->send(1, std::string(100'000, 'x'));
     EXPECT_GE(total + 64 * 1024, most) << round_trip.count();
-    EXPECT_LE(total, most + Scheduler::kTurn) << round_trip.count();
+    EXPECT_LE(total, most + Scheduler::kQuantum) << round_trip.count();
   }
 }
 
@@ -224,9 +224,9 @@ TEST(Resume, WithMuchKeptEverywhereASessionKeepsLittle) {
   std::size_t total = 0;
   for (int i = 0; i < 100; i++, end->written()) total += end->send(1, std::string(100'000, 'x'));
   EXPECT_GE(total, 1024u * 1024);
-  EXPECT_LE(total, 1024u * 1024 + Scheduler::kTurn);
+  EXPECT_LE(total, 1024u * 1024 + Scheduler::kQuantum);
   end->budget.unkeep(129 * 1024 * 1024);
-  EXPECT_TRUE(end->session.has_turns());
+  EXPECT_TRUE(end->session.has_quanta());
 }
 
 TEST(Resume, ReliableBytesAreAcknowledgedEveryQuarterOfTheWindowThatThePeerHas) {
@@ -300,7 +300,7 @@ TEST(Resume, CommandsAreTakenWhileThereIsNoLink) {
   end->session.detach();
   EXPECT_FALSE(end->session.can_open());
   end->session.want(1);
-  EXPECT_FALSE(end->session.next_turn());
+  EXPECT_FALSE(end->session.next_quantum());
   end->session.finish(1);
   end->session.attach(before, {}, end->now);
   EXPECT_EQ(end->written(), fin(1) + ping(2));

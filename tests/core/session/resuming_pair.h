@@ -200,7 +200,7 @@ class ResumingPair {
 
   void on_fresh(int e, const Event& event, Bytes&) {
     switch (event.kind) {
-      case EventKind::Ready:
+      case EventKind::Established:
         if (!main_[0] || (e == 1 && is_given_[0])) {
           main_[e] = std::move(fresh_[e]);
           is_given_[e] = true;
@@ -271,25 +271,25 @@ class ResumingPair {
       }
     }
     while (session->output().size() < chunk_) {
-      auto turn = session->next_turn();
-      if (!turn) break;
-      fill(e, *session, *turn);
+      auto quantum = session->next_quantum();
+      if (!quantum) break;
+      fill(e, *session, *quantum);
       moved = true;
     }
     return moved;
   }
 
-  void fill(int e, Session& session, const Session::Turn& turn) {
-    Side& own = side(e, turn.stream);
+  void fill(int e, Session& session, const Session::Quantum& quantum) {
+    Side& own = side(e, quantum.stream);
     std::uint64_t most = std::min(own.script.to_send, own.script.reset_after) - own.sent;
-    if (own.over() || own.finished || most == 0) return session.fill_done(turn.stream, 0, false);
-    Output::Room room = session.reserve(turn, std::min<std::uint64_t>(most, 700));
+    if (own.over() || own.finished || most == 0) return session.fill_done(quantum.stream, 0, false);
+    Output::Room room = session.reserve(quantum, std::min<std::uint64_t>(most, 700));
     std::size_t done = 0;
     for (int i = 0; i < room.count && done < most; i++)
       for (std::size_t j = 0; j < room.parts[i].iov_len && done < most; j++, done++)
-        static_cast<std::byte*>(room.parts[i].iov_base)[j] = byte_of(turn.stream, e, own.sent + done);
+        static_cast<std::byte*>(room.parts[i].iov_base)[j] = byte_of(quantum.stream, e, own.sent + done);
     own.sent += done;
-    session.fill_done(turn.stream, done, done < most);
+    session.fill_done(quantum.stream, done, done < most);
   }
 
   void on_event(int e, const Event& event) {

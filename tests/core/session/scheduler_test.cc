@@ -21,10 +21,10 @@ TEST(Scheduler, OneAloneMayFillEverything) {
   Scheduler scheduler;
   Scheduler::Share share;
   scheduler.start(1, share);
-  auto turn = scheduler.next();
-  ASSERT_TRUE(turn);
-  EXPECT_EQ(turn->stream, 1u);
-  EXPECT_EQ(turn->bytes, Output::kMaxFill);
+  auto quantum = scheduler.next();
+  ASSERT_TRUE(quantum);
+  EXPECT_EQ(quantum->stream, 1u);
+  EXPECT_EQ(quantum->bytes, Output::kMaxFill);
   EXPECT_TRUE(scheduler.empty());
 }
 
@@ -41,56 +41,57 @@ class Busy {
   template <typename Take>
   void run(int turns, Take take) {
     for (int i = 0; i < turns; i++) {
-      auto turn = scheduler_.next();
-      ASSERT_TRUE(turn);
-      std::size_t bytes = take(*turn);
-      turns_[turn->stream]++;
-      sent_[turn->stream] += bytes;
-      shares_[turn->stream].position += bytes;
-      scheduler_.go_on(turn->stream, shares_[turn->stream]);
+      auto quantum = scheduler_.next();
+      ASSERT_TRUE(quantum);
+      std::size_t bytes = take(*quantum);
+      served_[quantum->stream]++;
+      sent_[quantum->stream] += bytes;
+      shares_[quantum->stream].position += bytes;
+      scheduler_.go_on(quantum->stream, shares_[quantum->stream]);
     }
   }
 
-  int turns_of(StreamId stream) { return turns_[stream]; }
+  int turns_of(StreamId stream) { return served_[stream]; }
   std::size_t sent_by(StreamId stream) { return sent_[stream]; }
   Scheduler::Share& share_of(StreamId stream) { return shares_[stream]; }
 
  private:
   Scheduler& scheduler_;
   std::map<StreamId, Scheduler::Share> shares_;
-  std::map<StreamId, int> turns_;
+  std::map<StreamId, int> served_;
   std::map<StreamId, std::size_t> sent_;
 };
 
-constexpr auto kAll = [](const Scheduler::Turn& turn) { return turn.bytes; };
+constexpr auto kAll = [](const Scheduler::Quantum& quantum) { return quantum.bytes; };
 
 TEST(Scheduler, TheBusyOnesTakeTurnsOfBoundedSize) {
   Scheduler scheduler;
   Busy busy(scheduler, {0, 0, 0});
   for (StreamId expected : {1, 2, 3, 1, 2, 3})
-    busy.run(1, [&](const Scheduler::Turn& turn) {
-      EXPECT_EQ(turn.stream, expected);
-      EXPECT_EQ(turn.bytes, Scheduler::kTurn);
-      return turn.bytes;
+    busy.run(1, [&](const Scheduler::Quantum& quantum) {
+      EXPECT_EQ(quantum.stream, expected);
+      EXPECT_EQ(quantum.bytes, Scheduler::kQuantum);
+      return quantum.bytes;
     });
 }
 
 TEST(Scheduler, BusyOnesShareByBytesNotByTurns) {
   Scheduler scheduler;
   Busy busy(scheduler, {0, 0, 0});
-  busy.run(3000, [](const Scheduler::Turn& turn) { return turn.stream == 2 ? turn.bytes / 5 : turn.bytes; });
-  EXPECT_NEAR(static_cast<double>(busy.sent_by(2)), static_cast<double>(busy.sent_by(1)), 2 * Scheduler::kTurn);
-  EXPECT_NEAR(static_cast<double>(busy.sent_by(3)), static_cast<double>(busy.sent_by(1)), 2 * Scheduler::kTurn);
+  busy.run(3000,
+           [](const Scheduler::Quantum& quantum) { return quantum.stream == 2 ? quantum.bytes / 5 : quantum.bytes; });
+  EXPECT_NEAR(static_cast<double>(busy.sent_by(2)), static_cast<double>(busy.sent_by(1)), 2 * Scheduler::kQuantum);
+  EXPECT_NEAR(static_cast<double>(busy.sent_by(3)), static_cast<double>(busy.sent_by(1)), 2 * Scheduler::kQuantum);
 }
 
 TEST(Scheduler, AQuietOneGoesBeforeTheBusyWithFewBytes) {
   Scheduler scheduler;
   Busy busy(scheduler, {0, 0});
-  Scheduler::Share quiet;
-  scheduler.start(3, quiet);
-  auto turn = scheduler.next();
-  EXPECT_EQ(turn->stream, 3u);
-  EXPECT_EQ(turn->bytes, Scheduler::kFirstTurn);
+  Scheduler::Share sparse;
+  scheduler.start(3, sparse);
+  auto quantum = scheduler.next();
+  EXPECT_EQ(quantum->stream, 3u);
+  EXPECT_EQ(quantum->bytes, Scheduler::kSparseQuantum);
 }
 
 TEST(Scheduler, OneThatPausesOftenGetsNoMoreThanTheOthers) {
@@ -100,18 +101,18 @@ TEST(Scheduler, OneThatPausesOftenGetsNoMoreThanTheOthers) {
   std::size_t sent = 0;
   scheduler.start(3, pausing);
   for (int i = 0; i < 3000; i++) {
-    auto turn = scheduler.next();
-    ASSERT_TRUE(turn);
-    if (turn->stream == 3) {
-      sent += turn->bytes;
-      pausing.position += turn->bytes;
+    auto quantum = scheduler.next();
+    ASSERT_TRUE(quantum);
+    if (quantum->stream == 3) {
+      sent += quantum->bytes;
+      pausing.position += quantum->bytes;
       scheduler.start(3, pausing);
     } else {
-      busy.share_of(turn->stream).position += turn->bytes;
-      scheduler.go_on(turn->stream, busy.share_of(turn->stream));
+      busy.share_of(quantum->stream).position += quantum->bytes;
+      scheduler.go_on(quantum->stream, busy.share_of(quantum->stream));
     }
   }
-  EXPECT_NEAR(static_cast<double>(sent), static_cast<double>(busy.share_of(1).position), 2 * Scheduler::kTurn);
+  EXPECT_NEAR(static_cast<double>(sent), static_cast<double>(busy.share_of(1).position), 2 * Scheduler::kQuantum);
 }
 
 TEST(Scheduler, NobodySavesUpTurnsInAPause) {
@@ -120,7 +121,8 @@ TEST(Scheduler, NobodySavesUpTurnsInAPause) {
   busy.run(1000, kAll);
   Scheduler::Share late;
   scheduler.start(3, late);
-  EXPECT_NEAR(static_cast<double>(late.position), static_cast<double>(busy.share_of(1).position), 2 * Scheduler::kTurn);
+  EXPECT_NEAR(static_cast<double>(late.position), static_cast<double>(busy.share_of(1).position),
+              2 * Scheduler::kQuantum);
 }
 
 TEST(Scheduler, ABusyOneIsNotStarvedByOnesThatAreQuietInBetween) {
@@ -128,13 +130,13 @@ TEST(Scheduler, ABusyOneIsNotStarvedByOnesThatAreQuietInBetween) {
   Busy busy(scheduler, {0});
   int turns_of_the_busy_one = 0;
   for (StreamId stream = 2; stream < 1000; stream++) {
-    Scheduler::Share quiet;
-    scheduler.start(stream, quiet);
+    Scheduler::Share sparse;
+    scheduler.start(stream, sparse);
     if (scheduler.next()->stream != 1) continue;
     turns_of_the_busy_one++;
     scheduler.go_on(1, busy.share_of(1));
   }
-  EXPECT_GE(turns_of_the_busy_one, 1000 / (Scheduler::kQuietTurns + 1) - 1);
+  EXPECT_GE(turns_of_the_busy_one, 1000 / (Scheduler::kMostSparse + 1) - 1);
 }
 
 TEST(Scheduler, QuietOnesKeepTheirOrder) {
@@ -147,9 +149,9 @@ TEST(Scheduler, QuietOnesKeepTheirOrder) {
 TEST(Scheduler, TheFirstPriorityHasTheTurnsButForSome) {
   Scheduler scheduler;
   Busy busy(scheduler, {-128, 0, 127});
-  constexpr int kRounds = 100, kRound = Scheduler::kUrgentTurns + 1;
+  constexpr int kRounds = 100, kRound = Scheduler::kMostUrgent + 1;
   busy.run(kRounds * kRound, kAll);
-  EXPECT_EQ(busy.turns_of(1), kRounds * Scheduler::kUrgentTurns);
+  EXPECT_EQ(busy.turns_of(1), kRounds * Scheduler::kMostUrgent);
   EXPECT_EQ(busy.turns_of(2), kRounds / 2);
   EXPECT_EQ(busy.turns_of(3), kRounds / 2);
 }
@@ -166,7 +168,7 @@ TEST(Scheduler, AQuietOneOfALaterPriorityWaitsForTheBusyOfAnEarlierOne) {
 
 TEST(Scheduler, NoTurnIsGivenAwayWhileNobodyElseWaits) {
   Scheduler scheduler;
-  for (int i = 0; i < 5 * Scheduler::kUrgentTurns; i++) {
+  for (int i = 0; i < 5 * Scheduler::kMostUrgent; i++) {
     scheduler.go_on(1, {.priority = 3});
     EXPECT_EQ(scheduler.next()->bytes, Output::kMaxFill);
   }

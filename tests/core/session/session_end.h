@@ -16,7 +16,7 @@ namespace cloudbus {
 
 inline const char* name_of(EventKind kind) {
   switch (kind) {
-    case EventKind::Ready: return "ready";
+    case EventKind::Established: return "ready";
     case EventKind::Opened: return "opened";
     case EventKind::Accepted: return "accepted";
     case EventKind::Data: return "data";
@@ -93,16 +93,16 @@ class SessionEnd {
   std::size_t send(StreamId stream, std::string_view bytes) {
     session.want(stream);
     std::size_t total = 0;
-    while (auto turn = session.next_turn()) {
-      std::size_t wanted = turn->stream == stream ? bytes.size() - total : 0;
-      Output::Room room = session.reserve(*turn, wanted);
+    while (auto quantum = session.next_quantum()) {
+      std::size_t wanted = quantum->stream == stream ? bytes.size() - total : 0;
+      Output::Room room = session.reserve(*quantum, wanted);
       std::size_t filled = 0;
       for (int i = 0; i < room.count; i++) {
         bytes.copy(static_cast<char*>(room.parts[i].iov_base), room.parts[i].iov_len, total + filled);
         filled += room.parts[i].iov_len;
       }
       total += filled;
-      session.fill_done(turn->stream, filled, turn->stream == stream && total < bytes.size());
+      session.fill_done(quantum->stream, filled, quantum->stream == stream && total < bytes.size());
     }
     return total;
   }
@@ -130,7 +130,7 @@ class SessionEnd {
       case EventKind::Accepted:
       case EventKind::Finished: return fmt::format("{} {}", name_of(event.kind), event.stream);
       case EventKind::Closed: return fmt::format("closed {}", name_of(code()));
-      case EventKind::Ready:
+      case EventKind::Established:
       case EventKind::MoreStreams:
       case EventKind::GoingAway:
       case EventKind::ResumeAsked:

@@ -222,9 +222,9 @@ TEST(Session, SharedBytesAreDataOfTheirStream) {
   end->written();
   Slice slice = slice_of(pool, "shared");
   for (StreamId stream : {1, 2}) end->session.want(stream);
-  while (auto turn = end->session.next_turn()) {
-    end->session.share(*turn, slice);
-    end->session.fill_done(turn->stream, 0, false);
+  while (auto quantum = end->session.next_quantum()) {
+    end->session.share(*quantum, slice);
+    end->session.fill_done(quantum->stream, 0, false);
   }
   EXPECT_EQ(end->written(), data(1, "shared") + data(2, "shared"));
   EXPECT_EQ(end->session.find(1)->sent, 6u);
@@ -236,17 +236,17 @@ TEST(Session, SharedBytesUseTheCredit) {
   end->session.open(kRequest, 11);
   end->written();
   end->session.want(1);
-  auto turn = end->session.next_turn();
-  ASSERT_TRUE(turn && turn->bytes == 16'384);
-  end->session.share(*turn, slice_of(pool, std::string(10'000, 'x')));
-  end->session.share(*turn, slice_of(pool, std::string(6'384, 'y')));
+  auto quantum = end->session.next_quantum();
+  ASSERT_TRUE(quantum && quantum->bytes == 16'384);
+  end->session.share(*quantum, slice_of(pool, std::string(10'000, 'x')));
+  end->session.share(*quantum, slice_of(pool, std::string(6'384, 'y')));
   end->session.fill_done(1, 0, true);
-  EXPECT_FALSE(end->session.next_turn());
+  EXPECT_FALSE(end->session.next_quantum());
   EXPECT_EQ(end->session.find(1)->credit(), 0u);
   end->feed(credit(1, 16'394));
-  turn = end->session.next_turn();
-  ASSERT_TRUE(turn);
-  EXPECT_EQ(turn->bytes, 10u);
+  quantum = end->session.next_quantum();
+  ASSERT_TRUE(quantum);
+  EXPECT_EQ(quantum->bytes, 10u);
   end->session.reset(1, StreamCode::ClientReset);
   EXPECT_EQ(end->written(), data(1, std::string(10'000, 'x')) + data(1, std::string(6'384, 'y')) + reset(1, 1, 16'384));
 }
@@ -256,7 +256,7 @@ TEST(Session, PositionsCountWhatIsShared) {
   auto end = opened();
   std::uint64_t before = end->session.position_sent();
   end->session.want(1);
-  end->session.share(*end->session.next_turn(), slice_of(pool, std::string(5'000, 'x')));
+  end->session.share(*end->session.next_quantum(), slice_of(pool, std::string(5'000, 'x')));
   end->session.fill_done(1, 0, false);
   EXPECT_EQ(end->session.position_sent() - before, kHeaderSize + 5'000);
 }
@@ -265,13 +265,13 @@ TEST(Session, WhatIsSharedWithAStreamThatIsGoneIsNotSent) {
   SlabPool pool;
   auto end = opened();
   end->session.want(1);
-  auto turn = end->session.next_turn();
+  auto quantum = end->session.next_quantum();
   end->session.reset(1, StreamCode::LostRace);
   EXPECT_EQ(end->written(), reset(1, 12, 0));
-  end->session.share(*turn, slice_of(pool, "late"));
+  end->session.share(*quantum, slice_of(pool, "late"));
   end->session.fill_done(1, 0, true);
   EXPECT_TRUE(end->written().empty());
-  EXPECT_FALSE(end->session.has_turns());
+  EXPECT_FALSE(end->session.has_quanta());
 }
 
 // --- RESET ---
@@ -374,7 +374,7 @@ TEST(Session, AStreamWhoseTurnItIsWhenAStopComesGetsNone) {
   auto end = opened();
   end->session.want(1);
   end->feed(stop(1));
-  EXPECT_FALSE(end->session.next_turn());
+  EXPECT_FALSE(end->session.next_quantum());
 }
 
 // --- The end of a stream ---
@@ -431,7 +431,7 @@ TEST(Session, CommandsForAStreamThatIsOverChangeNothing) {
     end->session.consumed(stream, 100, end->now);
   }
   EXPECT_TRUE(end->written().empty());
-  EXPECT_FALSE(end->session.next_turn());
+  EXPECT_FALSE(end->session.next_quantum());
 }
 
 TEST(Session, CommandsAfterTheEndOfTheSessionWriteNothing) {
@@ -514,11 +514,11 @@ TEST(Session, StreamsThatWriteAllTheTimeTakeTurns) {
   for (StreamId stream : {1, 2, 3}) end->session.want(stream);
   std::string order;
   for (int i = 0; i < 12; i++) {
-    auto turn = end->session.next_turn();
-    ASSERT_TRUE(turn);
-    order += std::to_string(turn->stream);
-    end->session.reserve(*turn, turn->bytes);
-    end->session.fill_done(turn->stream, std::min<std::size_t>(turn->bytes, Scheduler::kTurn), true);
+    auto quantum = end->session.next_quantum();
+    ASSERT_TRUE(quantum);
+    order += std::to_string(quantum->stream);
+    end->session.reserve(*quantum, quantum->bytes);
+    end->session.fill_done(quantum->stream, std::min<std::size_t>(quantum->bytes, Scheduler::kQuantum), true);
   }
   EXPECT_EQ(order, "123123123123");
 }
@@ -529,38 +529,38 @@ TEST(Session, ASmallRequestGoesBeforeALargeUpload) {
   end->session.open(kRequest, 2);
   end->session.want(1);
   for (int i = 0; i < 3; i++) {
-    auto turn = end->session.next_turn();
-    end->session.reserve(*turn, turn->bytes);
-    end->session.fill_done(1, turn->bytes, true);
+    auto quantum = end->session.next_quantum();
+    end->session.reserve(*quantum, quantum->bytes);
+    end->session.fill_done(1, quantum->bytes, true);
   }
   end->session.want(2);
-  EXPECT_EQ(end->session.next_turn()->stream, 2u);
+  EXPECT_EQ(end->session.next_quantum()->stream, 2u);
 }
 
 TEST(Session, ATurnIsNeverBeyondTheCredit) {
   auto end = controller(16'384);
   end->session.open(kRequest, 1);
   end->session.want(1);
-  auto turn = end->session.next_turn();
-  EXPECT_EQ(turn->bytes, 16'384u);
+  auto quantum = end->session.next_quantum();
+  EXPECT_EQ(quantum->bytes, 16'384u);
 }
 
 TEST(Session, AnOwnerThatHasNothingGetsNoMoreTurns) {
   auto end = opened();
   end->session.want(1);
-  auto turn = end->session.next_turn();
-  end->session.fill_done(turn->stream, 0, false);
-  EXPECT_FALSE(end->session.has_turns());
+  auto quantum = end->session.next_quantum();
+  end->session.fill_done(quantum->stream, 0, false);
+  EXPECT_FALSE(end->session.has_quanta());
   end->session.want(1);
-  EXPECT_TRUE(end->session.has_turns());
+  EXPECT_TRUE(end->session.has_quanta());
 }
 
 TEST(Session, WantingTwiceGivesOneTurn) {
   auto end = opened();
   end->session.want(1);
   end->session.want(1);
-  EXPECT_TRUE(end->session.next_turn());
-  EXPECT_FALSE(end->session.next_turn());
+  EXPECT_TRUE(end->session.next_quantum());
+  EXPECT_FALSE(end->session.next_quantum());
 }
 
 }  // namespace

@@ -289,7 +289,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     SimulatedRelay* relay = event.owner == 0 ? nullptr : find_relay(event.owner);
     LegId leg = leg_of(event.owner);
     switch (event.kind) {
-      case EventKind::Ready: slots_[link.server].is_down = false; return serve_waiting(link.server);
+      case EventKind::Established: slots_[link.server].is_down = false; return serve_waiting(link.server);
       case EventKind::MoreStreams: return serve_waiting(link.server);
       case EventKind::GoingAway:
         require(link.draining, "GOAWAY, but nobody drains");
@@ -325,14 +325,14 @@ class FanoutSimulation final : public SimulatedRelay::Host {
   }
 
   bool take_turn(SimulatedLink& link) {
-    auto turn = link.next_turn(0);
-    if (!turn) return false;
-    SimulatedRelay* relay = find_relay(turn->owner);
+    auto quantum = link.next_quantum(0);
+    if (!quantum) return false;
+    SimulatedRelay* relay = find_relay(quantum->owner);
     require(relay, "a turn of a client that has gone");
-    bool has_moved = relay->fill(*link.ends[0].session, *turn, leg_of(turn->owner));
-    const Stream* stream = link.ends[0].session->find(turn->stream);
+    bool has_moved = relay->fill(*link.ends[0].session, *quantum, leg_of(quantum->owner));
+    const Stream* stream = link.ends[0].session->find(quantum->stream);
     if (has_moved) world_.progress();
-    require(has_moved || !stream || !stream->wants, "stream {} of link {} wants turns and uses none", turn->stream,
+    require(has_moved || !stream || !stream->wants, "stream {} of link {} wants turns and uses none", quantum->stream,
             link.id);
     return true;
   }
@@ -440,9 +440,9 @@ class FanoutSimulation final : public SimulatedRelay::Host {
   }
 
   bool take_server_turn(SimulatedLink& link) {
-    auto turn = link.next_turn(1);
-    if (turn) server_of(turn->owner).fill(*link.ends[1].session, *turn);
-    return turn.has_value();
+    auto quantum = link.next_quantum(1);
+    if (quantum) server_of(quantum->owner).fill(*link.ends[1].session, *quantum);
+    return quantum.has_value();
   }
 
   // --- What must hold ---

@@ -77,17 +77,17 @@ bool SimulatedLink::receive(int e, const std::function<void(const Event&)>& on_e
   while (auto event = session.receive(input, world_.now)) {
     world_.note(static_cast<std::uint64_t>(event->kind) * 31 + event->stream);
     world_.note(event->data.size());
-    if (event->kind != EventKind::Ready && event->kind != EventKind::MoreStreams) world_.progress();
+    if (event->kind != EventKind::Established && event->kind != EventKind::MoreStreams) world_.progress();
     on_event(*event);
   }
   require(session.is_closed() || input.empty(), "link {} left {} bytes untaken", id, input.size());
   return true;
 }
 
-std::optional<Session::Turn> SimulatedLink::next_turn(int e) {
+std::optional<Session::Quantum> SimulatedLink::next_quantum(int e) {
   Session& session = *ends[e].session;
   if (session.output().size() >= ends[e].most_output || session.is_closed()) return std::nullopt;
-  return session.next_turn();
+  return session.next_quantum();
 }
 
 std::vector<int> SimulatedLink::meet_fate() {
@@ -111,7 +111,7 @@ std::vector<int> SimulatedLink::meet_fate() {
       noticed.push_back(1);
       break;
     case Fate::Drain:
-      if (!ends[1].session->is_ready()) {
+      if (!ends[1].session->is_established()) {
         fate_at = world_.steps + 1;
         break;
       }

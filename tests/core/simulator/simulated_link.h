@@ -44,7 +44,7 @@ struct SimulatedLink {
   // Takes what has arrived at an end: false when there is nothing. The data of the events lasts until the next call.
   bool receive(int e, const std::function<void(const Event&)>& on_event);
   // The next stream of an end that may send.
-  std::optional<Session::Turn> next_turn(int e);
+  std::optional<Session::Quantum> next_quantum(int e);
   // Nothing more comes to this end.
   bool has_ended(int e) const { return ends[1 - e].pipe.size() == 0 && ends[1 - e].pipe.ended; }
   // Its fate is met: the ends that notice at once.

@@ -220,12 +220,12 @@ void SimulatedRelay::want() {
       if (Session* session = session_of(leg)) session->want(streams_[leg].id);
 }
 
-bool SimulatedRelay::fill(Session& session, const Session::Turn& turn, LegId leg) {
-  if (is_closed()) return session.fill_done(turn.stream, 0, false), true;
-  require(turn.stream == streams_.at(leg).id, "a turn of stream {} for leg {}", turn.stream, leg);
-  if (fanout_.is_direct(leg)) return fill_directly(session, turn, leg);
+bool SimulatedRelay::fill(Session& session, const Session::Quantum& quantum, LegId leg) {
+  if (is_closed()) return session.fill_done(quantum.stream, 0, false), true;
+  require(quantum.stream == streams_.at(leg).id, "a turn of stream {} for leg {}", quantum.stream, leg);
+  if (fanout_.is_direct(leg)) return fill_directly(session, quantum, leg);
   std::optional<Io> read;
-  std::size_t moved = 0, room = world_.random.chance(50) ? turn.bytes : world_.random.size(turn.bytes);
+  std::size_t moved = 0, room = world_.random.chance(50) ? quantum.bytes : world_.random.size(quantum.bytes);
   if (std::size_t most = fanout_.may_read(leg); most > 0 && readable_ && can_read()) {
     iovec place = fanout_.reserve(std::min(room, most));
     Result result = read_some(&place, 1, place.iov_len);
@@ -237,7 +237,7 @@ bool SimulatedRelay::fill(Session& session, const Session::Turn& turn, LegId leg
     Slice piece = fanout_.piece(leg);
     piece.size = std::min(piece.size, left);
     require(piece.size > 0, "a piece of no bytes for leg {}", leg);
-    session.share(turn, piece);
+    session.share(quantum, piece);
     rules_.on_sent(leg, piece.size);
     bool pressed = budget_.pressed();
     fanout_.on_sent(leg, piece.size, world_.now);
@@ -246,18 +246,19 @@ bool SimulatedRelay::fill(Session& session, const Session::Turn& turn, LegId leg
     moved += piece.size;
   }
   bool may_read = readable_ && can_read() && fanout_.may_read(leg) > 0;
-  session.fill_done(turn.stream, 0, fanout_.unsent(leg) > 0 || may_read);
+  session.fill_done(quantum.stream, 0, fanout_.unsent(leg) > 0 || may_read);
   if (read) after_read(*read);
   step();
   return moved > 0 || (read && *read != Io::Again);
 }
 
-bool SimulatedRelay::fill_directly(Session& session, const Session::Turn& turn, LegId leg) {
-  if (!can_read()) return session.fill_done(turn.stream, 0, false), false;
-  Output::Room room = session.reserve(turn, world_.random.chance(50) ? turn.bytes : world_.random.size(turn.bytes));
+bool SimulatedRelay::fill_directly(Session& session, const Session::Quantum& quantum, LegId leg) {
+  if (!can_read()) return session.fill_done(quantum.stream, 0, false), false;
+  Output::Room room =
+      session.reserve(quantum, world_.random.chance(50) ? quantum.bytes : world_.random.size(quantum.bytes));
   Result result = read_some(room.parts.data(), room.count, room.size);
   if (result.bytes > 0) rules_.on_sent(leg, result.bytes);
-  session.fill_done(turn.stream, result.bytes, readable_);
+  session.fill_done(quantum.stream, result.bytes, readable_);
   after_read(result.status);
   step();
   return result.status != Io::Again;

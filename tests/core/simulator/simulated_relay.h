@@ -53,7 +53,7 @@ class SimulatedRelay {
   void on_stopped(LegId leg, StreamCode code);
   void on_reset(LegId leg, StreamCode code);
   // Whether anything moved.
-  bool fill(Session& session, const Session::Turn& turn, LegId leg);
+  bool fill(Session& session, const Session::Quantum& quantum, LegId leg);
 
   void on_client_wrote();
   void on_client_read();
@@ -92,7 +92,7 @@ class SimulatedRelay {
   void deliver_from(LegId leg, iovec* parts, int count, std::size_t size);
   void deliver_held(LegId leg, std::size_t bytes);
   void give_credit(std::size_t bytes);
-  bool fill_directly(Session& session, const Session::Turn& turn, LegId leg);
+  bool fill_directly(Session& session, const Session::Quantum& quantum, LegId leg);
   void want();
 
   // As Relay does.

@@ -92,10 +92,10 @@ bool SimulatedServer::write(Session& session) {
   return true;
 }
 
-void SimulatedServer::fill(Session& session, const Session::Turn& turn) {
-  std::size_t most = world_.random.chance(50) ? turn.bytes : world_.random.size(turn.bytes);
+void SimulatedServer::fill(Session& session, const Session::Quantum& quantum) {
+  std::size_t most = world_.random.chance(50) ? quantum.bytes : world_.random.size(quantum.bytes);
   most = std::min<std::size_t>(ready, most);
-  Output::Room room = session.reserve(turn, std::max<std::size_t>(most, 1));
+  Output::Room room = session.reserve(quantum, std::max<std::size_t>(most, 1));
   std::size_t filled = std::min(most, room.size), done = 0;
   for (int i = 0; i < room.count && done < filled; i++) {
     std::size_t part = std::min(filled - done, room.parts[i].iov_len);
@@ -105,7 +105,7 @@ void SimulatedServer::fill(Session& session, const Session::Turn& turn) {
     done += part;
   }
   ready -= filled;
-  session.fill_done(turn.stream, filled, ready > 0);
+  session.fill_done(quantum.stream, filled, ready > 0);
   if (filled > 0) world_.progress();
 }
 

@@ -28,7 +28,7 @@ struct SimulatedServer : Side {
 
   // One thing that it does now; false when there is none.
   bool act(Session& session);
-  void fill(Session& session, const Session::Turn& turn);
+  void fill(Session& session, const Session::Quantum& quantum);
 
   bool is_done() const { return over() && released; }
   bool is_frame_end(std::uint64_t offset) const;

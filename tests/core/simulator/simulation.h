@@ -174,7 +174,7 @@ class Simulation {
   std::size_t most_chunk_ = 1;
   Ending ending_ = Ending::Quiet;
   bool draining_ = false, closing_ = false, cut_ = false;
-  bool was_ready_[2] = {false, false};
+  bool was_established_[2] = {false, false};
   bool is_resumable_ = false;
   std::vector<std::uint64_t> cuts_;  // steps, the last one first
   Time relink_at_ = Time::max();

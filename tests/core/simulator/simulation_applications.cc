@@ -18,13 +18,14 @@ void Simulation::on_event(int e, const Event& event) {
   progress();
   if (event.kind != EventKind::Data || trace_)
     say("{} <- {} stream {} {} bytes", name(e), static_cast<int>(event.kind), event.stream, event.data.size());
-  if (event.kind == EventKind::Ready) return require(!was_ready_[e], "ready twice"), void(was_ready_[e] = true);
-  require(was_ready_[e] || event.kind == EventKind::Closed, "an event before ready");
+  if (event.kind == EventKind::Established)
+    return require(!was_established_[e], "ready twice"), void(was_established_[e] = true);
+  require(was_established_[e] || event.kind == EventKind::Closed, "an event before ready");
   switch (event.kind) {
     case EventKind::Opened: return on_opened(e, event);
     case EventKind::MoreStreams: return require(e == 0, "more streams for a segment");
     case EventKind::GoingAway: return require(draining_, "GOAWAY, but nobody drains");
-    case EventKind::Ready:
+    case EventKind::Established:
     case EventKind::Closed: return;
     default: break;
   }
@@ -125,20 +126,20 @@ bool Simulation::open() {
 bool Simulation::take_turn(int e) {
   if (session(e).output().size() >= ends_[e]->most_output || session(e).is_closed()) return false;
   check_kept(e);
-  auto turn = session(e).next_turn();
-  if (!turn) return false;
-  Side* side = find_side(e, turn->owner);
-  require(side && side->stream == turn->stream && !side->over() && !side->sending_done(),
+  auto quantum = session(e).next_quantum();
+  if (!quantum) return false;
+  Side* side = find_side(e, quantum->owner);
+  require(side && side->stream == quantum->stream && !side->over() && !side->sending_done(),
           "a turn of a stream that does not send");
-  const Stream* stream = session(e).find(turn->stream);
-  require(turn->bytes > 0 && turn->bytes <= stream->credit(), "a turn of {} bytes with credit for {}", turn->bytes,
-          stream->credit());
-  std::size_t asked = random_.size(turn->bytes);
-  Output::Room room = session(e).reserve(*turn, asked);
+  const Stream* stream = session(e).find(quantum->stream);
+  require(quantum->bytes > 0 && quantum->bytes <= stream->credit(), "a turn of {} bytes with credit for {}",
+          quantum->bytes, stream->credit());
+  std::size_t asked = random_.size(quantum->bytes);
+  Output::Room room = session(e).reserve(*quantum, asked);
   require(room.size > 0 && room.size <= asked, "room for {} bytes instead of {}", room.size, asked);
   asked = room.size;
   std::size_t filled = std::min<std::size_t>(side->ready, random_.chance(50) ? asked : random_.size(asked));
-  std::uint64_t key = conversations_[turn->owner - owner_of(e, 0)].key + static_cast<unsigned>(1 - e);
+  std::uint64_t key = conversations_[quantum->owner - owner_of(e, 0)].key + static_cast<unsigned>(1 - e);
   std::size_t done = 0;
   for (int i = 0; i < room.count && done < filled; i++) {
     std::size_t part = std::min(filled - done, room.parts[i].iov_len);
@@ -148,7 +149,7 @@ bool Simulation::take_turn(int e) {
   require(done == filled, "room for {} bytes of {}", done, asked);
   side->sent += filled;
   side->ready -= filled;
-  session(e).fill_done(turn->stream, filled, side->ready > 0 || (filled > 0 && random_.chance(50)));
+  session(e).fill_done(quantum->stream, filled, side->ready > 0 || (filled > 0 && random_.chance(50)));
   if (filled > 0) progress();
   return true;
 }

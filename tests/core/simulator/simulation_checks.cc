@@ -53,7 +53,7 @@ void Simulation::check_kept(int e) {
   const Output& output = session(e).output();
   std::uint64_t window = std::max<std::uint64_t>(4 * std::uint64_t{kMinWindow}, ends_[e]->budget.limit() / 16);
   require(is_resumable_ || output.kept() == 0, "{} bytes are kept for nobody", output.kept());
-  require(output.kept() <= window + Scheduler::kTurn + 64 * 1024, "{} bytes are kept", output.kept());
+  require(output.kept() <= window + Scheduler::kQuantum + 64 * 1024, "{} bytes are kept", output.kept());
 }
 
 void Simulation::check_pair(const Stream& sender, const Stream* receiver) {

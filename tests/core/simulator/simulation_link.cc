@@ -69,7 +69,7 @@ void Simulation::end_link(int e) {
   End& end = *ends_[e];
   if (end.dead) return;
   bool waits = session(e).is_resumable() && !closing_ && !ends_[1 - e]->dead &&
-               (session(e).is_ready() || session(e).is_detached());
+               (session(e).is_established() || session(e).is_detached());
   if (!waits) return lose_link(e);
   say("{} waits for another link", name(e));
   session(e).detach();
@@ -85,8 +85,8 @@ void Simulation::end_link(int e) {
 void Simulation::cut_link() {
   cuts_.pop_back();
   if (!both_live() || closing_) return;
-  bool is_early =
-      (ends_[0]->is_attached && !session(0).is_ready()) || (ends_[1]->is_attached && !session(1).is_ready());
+  bool is_early = (ends_[0]->is_attached && !session(0).is_established()) ||
+                  (ends_[1]->is_attached && !session(1).is_established());
   if (is_early) return cuts_.push_back(steps_ + random_.size(200));
   say("the link is cut");
   for (Pipe& pipe : pipes_) {
@@ -128,7 +128,7 @@ bool Simulation::receive_fresh(int e, Bytes input) {
   progress();
   while (auto event = ends_[e]->fresh->receive(input, now_)) {
     switch (event->kind) {
-      case EventKind::Ready:
+      case EventKind::Established:
         if (e == 0) ends_[0]->fresh->ask_resume(session(0));
         break;
       case EventKind::ResumeAsked: return resume_segment(*event->resume, input), true;
@@ -244,7 +244,7 @@ void Simulation::begin_ending() {
 
 void Simulation::drain(int e) {
   if (session(e).is_detached()) return void(ends_at_ = steps_ + 1);
-  if (!session(e).is_ready()) return void(ends_at_ = steps_ + 1);  // a little later
+  if (!session(e).is_established()) return void(ends_at_ = steps_ + 1);  // a little later
   say("{} drains", name(e));
   session(e).drain(now_);
   session(e).drain(now_);  // once more changes nothing
@@ -261,7 +261,7 @@ void Simulation::close(int e, LinkCode code) {
 }
 
 void Simulation::begin_quiet_end() {
-  if (cut_ || closing_ || !session(0).is_ready() || !session(1).is_ready()) return;
+  if (cut_ || closing_ || !session(0).is_established() || !session(1).is_established()) return;
   if (ending_ == Ending::BlackHole && steps_ >= ends_at_ && !is_resumable_) return;
   if (!draining_) drain(static_cast<int>(random_.below(2)));
   for (int e = 0; e < 2; e++)

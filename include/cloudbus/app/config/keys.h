@@ -24,7 +24,7 @@ struct ServiceDraft {
   int mode_line = 0, fanout_line = 0, quorum_line = 0;
 };
 
-enum class Place { Daemon, Service };  // [Cloudbus] or the section of a service
+enum class SectionKind { Daemon, Service };  // [Cloudbus] or the section of a service
 enum class Times { Once, Many };
 
 template <class Target>
@@ -45,7 +45,7 @@ std::string_view word_of(Mode mode);
 std::string_view word_of(BalancePolicy policy);
 std::string_view word_of(Refresh refresh);
 
-// The error for a key that its place does not have.
-std::string unknown_key(Role role, Place place, std::string_view key);
+// The error for a key that its section does not have.
+std::string unknown_key(Role role, SectionKind kind, std::string_view key);
 
 }  // namespace cloudbus

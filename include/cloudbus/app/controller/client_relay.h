@@ -38,7 +38,7 @@ class ClientRelay final : public Relay {
   void open_leg_on(LegId leg, Peer& peer, std::string address);
   void leg_unreachable(LegId leg);
   // The leg's link is silent, though it stands.
-  void on_quiet_link(LegId leg);
+  void on_unresponsive_link(LegId leg);
   // Where the leg was opened last, and the addresses that refused it.
   const std::string& address(LegId leg) const;
   std::span<const std::string> tried(LegId leg) const;
@@ -48,7 +48,7 @@ class ClientRelay final : public Relay {
   void on_finished(LegId leg) override;
   void on_stopped(LegId leg, StreamCode code) override;
   void on_reset(LegId leg, StreamCode code) override;
-  void fill(Session& session, const Session::Turn& turn, LegId leg) override;
+  void fill(Session& session, const Session::Quantum& quantum, LegId leg) override;
 
  private:
   struct Legs;

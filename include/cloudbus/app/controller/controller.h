@@ -40,10 +40,10 @@ class Controller final : public RoleLogic {
 
   void on_start() override;
   void on_targets(Directory::Id id) override;
-  void on_peer_ready(Peer& peer) override;
+  void on_established(Peer& peer) override;
   void on_room_for_streams(Peer& peer) override;
   void on_going_away(Peer& peer) override;
-  void on_quiet(Peer& peer) override;
+  void on_unresponsive(Peer& peer) override;
   void on_congested(Peer& peer) override;
   void on_peer_gone(Peer& peer) override;
   bool may_resume(const Peer& peer) const override;

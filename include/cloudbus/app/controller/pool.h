@@ -60,7 +60,7 @@ class Pool {
   // Nothing says that no link will be up soon.
   bool is_usable() const;
   // All links that are there are up, and do not answer now.
-  bool is_quiet();
+  bool is_unresponsive();
 
   // From here on there may be extra links.
   void grow() { may_grow_ = true; }

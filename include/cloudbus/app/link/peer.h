@@ -29,7 +29,7 @@ class Peer final : private LinkOwner {
   Session& session() { return session_; }
   const Session& session() const { return session_; }
   bool is_gone() const { return gone_; }
-  bool was_ready() const { return was_ready_; }
+  bool was_established() const { return was_established_; }
   // Why it is gone, for the log.
   const std::string& reason() const { return reason_; }
   LinkCode code() const { return session_.closed().error.code; }
@@ -47,7 +47,7 @@ class Peer final : private LinkOwner {
   void close(LinkCode code, std::string reason) { session_.close(code, std::move(reason)); }
   void on_deadline(Time now);
   // A ping is not answered for so long that this may be a peer that is stopped.
-  bool is_quiet() const;
+  bool is_unresponsive() const;
   // What it has to write waits for longer than a round trip.
   bool is_congested() const;
 
@@ -81,7 +81,7 @@ class Peer final : private LinkOwner {
   std::string closing_words() const;
   void dispatch(const Event& event);
   void resize_reads(bool full);
-  void fill(Session::Turn turn);
+  void fill(Session::Quantum quantum);
   void end(std::string reason, StreamCode code = StreamCode::LinkLost);
   void receive(Bytes input);
   void expire(Time now);
@@ -96,8 +96,8 @@ class Peer final : private LinkOwner {
   std::size_t read_size_;  // bytes
   int opens_in_read_ = 0;
   bool connecting_;
-  bool was_ready_ = false;
-  bool was_quiet_ = false, was_congested_ = false;  // the role knows of it
+  bool was_established_ = false;
+  bool was_unresponsive_ = false, was_congested_ = false;  // the role knows of it
   bool gone_ = false, given_up_ = false, handed_over_ = false;
   Time lost_at_{}, expires_at_{};  // while it is detached: since when, and when expire() has something to do
   std::uint64_t replayed_ = 0;

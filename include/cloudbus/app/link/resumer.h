@@ -29,7 +29,7 @@ class Resumer {
   // What came of a link that is ready.
   struct Ready {
     bool is_own = false;  // it was dialled here
-    PeerId replaces = 0;  // ... to the segment that took the place of this peer's: it is a new link like any other
+    PeerId replaces = 0;  // ... to the segment that took the index of this peer's: it is a new link like any other
   };
   Ready on_ready(Peer& fresh);
   // The segment agreed: the peer that goes on, null when it is no more.

@@ -17,21 +17,21 @@ class Worker;
 
 class Sessions {
  public:
-  struct Place {
+  struct Location {
     Worker* worker;
     PeerId peer;
   };
 
   // All from any thread.
-  void add(const SessionKey& key, const Place& place);
+  void add(const SessionKey& key, const Location& location);
   void remove(const Uuid& id);
   // The session that is claimed, when the proof is right. A session that is not here takes as long as a wrong proof.
-  std::optional<Place> find(const ResumeClaim& claim, const Proof& proof) const;
+  std::optional<Location> find(const ResumeClaim& claim, const Proof& proof) const;
 
  private:
   struct Entry {
     Secret secret;
-    Place place;
+    Location location;
   };
 
   mutable std::mutex mutex_;  // guards sessions_

@@ -50,7 +50,7 @@ class Relay : private ReadinessOwner {
   virtual void on_reset(LegId leg, StreamCode code);
 
   // It is this stream's turn: reads from the socket into the session.
-  virtual void fill(Session& session, const Session::Turn& turn, LegId leg);
+  virtual void fill(Session& session, const Session::Quantum& quantum, LegId leg);
   // Its socket had little to read lately.
   bool says_little() const { return read_size_ == kSmallRead; }
 

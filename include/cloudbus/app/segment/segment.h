@@ -23,7 +23,7 @@ class Segment final : public RoleLogic {
 
   void on_start() override;
   void on_targets(Directory::Id id) override;
-  void on_peer_ready(Peer& peer) override;
+  void on_established(Peer& peer) override;
   void on_opened(Peer& peer, const Event& event) override;
   void on_peer_gone(Peer& peer) override;
   bool may_resume(const Peer&) const override { return !draining_; }

@@ -32,8 +32,8 @@ class ServerRelay final : public Relay {
   // Of several candidates, the first that can be connected to.
   struct Dialing final : ConnectorOwner {
     explicit Dialing(ServerRelay& its_relay) : relay(its_relay) {}
-    void on_connected(std::size_t place, int fd, bool is_broken) noexcept override;
-    void on_address_failed(std::size_t place, int error) noexcept override;
+    void on_connected(std::size_t index, int fd, bool is_broken) noexcept override;
+    void on_address_failed(std::size_t index, int error) noexcept override;
     void on_all_failed(int error) noexcept override { relay.on_all_failed(error); }
 
     ServerRelay& relay;

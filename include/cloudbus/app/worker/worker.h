@@ -18,7 +18,7 @@
 #include "cloudbus/app/relay/relay.h"
 #include "cloudbus/app/roster/link_totals.h"
 #include "cloudbus/app/segment/builtin.h"
-#include "cloudbus/core/session/standing.h"
+#include "cloudbus/core/session/queue_limit.h"
 #include "cloudbus/net/loop.h"
 #include "cloudbus/net/timers.h"
 
@@ -29,12 +29,12 @@ class RoleLogic {
  public:
   virtual ~RoleLogic() = default;
   virtual void on_start() {}
-  virtual void on_peer_ready(Peer& peer) = 0;
+  virtual void on_established(Peer& peer) = 0;
   virtual void on_opened(Peer&, const Event&) {}
   virtual void on_room_for_streams(Peer&) {}
   virtual void on_going_away(Peer&) {}
   // It does not answer, though its link stands.
-  virtual void on_quiet(Peer&) {}
+  virtual void on_unresponsive(Peer&) {}
   // Its link is congested; for those that tell it.
   virtual void on_congested(Peer&) {}
   virtual void on_peer_gone(Peer& peer) = 0;
@@ -114,7 +114,7 @@ class Worker {
   void retire(Relay& relay) { retired_relays_.push_back(relay.id()); }
 
   // Looks behind the last bytes of a relay once it was quiet for so long: see Relay::look_behind.
-  static constexpr Duration kQuiet = std::chrono::milliseconds(50);
+  static constexpr Duration kLookBehindAfter = std::chrono::milliseconds(50);
   void look_behind_later(Relay& relay);
 
   // Gathers what came for one relay, to write it at once; a part for another one, or flush_run(), writes it.

@@ -18,19 +18,20 @@ namespace cloudbus {
 
 class Scheduler {
  public:
-  static constexpr std::size_t kFirstTurn = 32 * 1024;  // bytes, for a stream that was quiet
-  static constexpr std::size_t kTurn = 128 * 1024;      // bytes, for one that writes all the time
+  static constexpr std::size_t kSparseQuantum =
+      32 * 1024;                                       // bytes, for a sparse stream: one that has sent little lately
+  static constexpr std::size_t kQuantum = 128 * 1024;  // bytes, for one that writes all the time
 
-  static constexpr int kQuietTurns = 32;   // in a row; then a busy one has a turn, and none starves
-  static constexpr int kUrgentTurns = 15;  // in a row of the first priority; then one of another one has a turn
+  static constexpr int kMostSparse = 32;  // in a row; then a busy one has a turn, and none starves
+  static constexpr int kMostUrgent = 15;  // in a row of the first priority; then one of another one has a turn
 
   // What is known of a stream, kept by the stream.
   struct Share {
-    std::uint64_t position = 0;  // bytes sent, and those that it let pass while it was quiet
+    std::uint64_t position = 0;  // bytes sent, and those that it let pass while it was idle
     std::int8_t priority = 0;    // -128 is first, 127 last
   };
 
-  struct Turn {
+  struct Quantum {
     StreamId stream;
     std::size_t bytes;  // at most so many while others wait
   };
@@ -44,7 +45,7 @@ class Scheduler {
 
   // The next turn. A stream stands in the queue at most once: the caller sees to that, skips those that have gone, and
   // adds what was sent to the stream's position.
-  std::optional<Turn> next();
+  std::optional<Quantum> next();
 
  private:
   struct Waiting {
@@ -59,13 +60,13 @@ class Scheduler {
 
   struct Class {
     std::int8_t priority;
-    std::deque<StreamId> quiet{};
-    std::vector<Waiting> busy{};  // a heap, the least position on top
-    std::uint64_t clock = 0;      // the position of the busy one that had the last turn
-    int quiet_turns = 0;          // in a row
-    std::uint64_t last_turn = 0;  // by the count of all turns
+    std::deque<StreamId> sparse{};
+    std::vector<Waiting> busy{};    // a heap, the least position on top
+    std::uint64_t clock = 0;        // the position of the busy one that had the last turn
+    int sparse_in_row = 0;          // quanta
+    std::uint64_t last_served = 0;  // by the count of all turns
 
-    bool empty() const { return quiet.empty() && busy.empty(); }
+    bool empty() const { return sparse.empty() && busy.empty(); }
   };
 
   Class& class_of(std::int8_t priority);
@@ -75,8 +76,8 @@ class Scheduler {
 
   std::vector<Class> classes_;  // the first priority first; those that were ever used
   std::size_t waiting_ = 0;     // in all of them
-  std::uint64_t order_ = 0, turns_ = 0;
-  int urgent_turns_ = 0;  // in a row, while others waited
+  std::uint64_t order_ = 0, served_ = 0;
+  int urgent_in_row_ = 0;  // in a row, while others waited
 };
 
 }  // namespace cloudbus

@@ -27,7 +27,7 @@
 namespace cloudbus {
 
 enum class EventKind : std::uint8_t {
-  Ready,        // the peer's HELLO was taken: peer()
+  Established,  // the peer's HELLO was taken: peer_hello()
   Opened,       // segment: a stream; `request` says what for. Answer with accept() or reset()
   Accepted,     // controller: the backend is connected
   Data,         // `data`, a part of a stream; valid until the bytes given to receive() are
@@ -84,19 +84,21 @@ class Session {
   // The owner has bytes to send. Lasts until fill_done() says that there are no more.
   void want(StreamId stream);
 
-  struct Turn {
+  struct Quantum {
     StreamId stream;
     OwnerId owner;
     std::size_t bytes;  // at most
   };
   // The next stream to send, when it has credit. Answer each turn with fill_done(), after reserve() or without.
-  std::optional<Turn> next_turn();
-  bool has_turns() const { return !scheduler_.empty() && state_ == State::Ready && !is_full(); }
-  Output::Room reserve(const Turn& turn, std::size_t bytes) { return output_.reserve(std::min(bytes, turn.bytes)); }
+  std::optional<Quantum> next_quantum();
+  bool has_quanta() const { return !scheduler_.empty() && state_ == State::Established && !is_full(); }
+  Output::Room reserve(const Quantum& quantum, std::size_t bytes) {
+    return output_.reserve(std::min(bytes, quantum.bytes));
+  }
   // `bytes` were put into what was reserved; `more` when the owner may have more of them.
   void fill_done(StreamId stream, std::size_t bytes, bool more);
   // Instead of reserve(): sends bytes that others share, no more than the turn has. Then fill_done() with 0.
-  void share(const Turn& turn, const Slice& bytes);
+  void share(const Quantum& quantum, const Slice& bytes);
 
   // The direction toward the peer is complete.
   void finish(StreamId stream);
@@ -111,10 +113,10 @@ class Session {
 
   // --- The session ---------------------------------------------------------------------------------------------
 
-  bool is_ready() const { return state_ == State::Ready; }
+  bool is_established() const { return state_ == State::Established; }
   bool is_closed() const { return state_ == State::Closed; }
   const Closed& closed() const { return closed_; }
-  const Hello& peer() const { return peer_; }
+  const Hello& peer_hello() const { return peer_; }
   Duration round_trip() const { return round_trip_; }  // the smallest of the last 10 s; 0 is unknown
   std::size_t stream_count() const { return streams_.size(); }
   std::uint64_t streams_opened() const { return streams_opened_; }  // since its beginning
@@ -146,7 +148,7 @@ class Session {
   // A link begins with a session of its own, whose HELLOs tell whether that session may be resumed. When the link of
   // such a session is lost, it is detached; then a new link, begun by another session, is given to it:
   //
-  //   controller:  lost.detach(), fresh is ready: fresh.ask_resume(lost), Resumed, lost.attach()
+  //   controller:  lost.detach(), fresh is established: fresh.ask_resume(lost), Resumed, lost.attach()
   //   segment:     fresh says ResumeAsked, lost.detach() if it was not, lost.accept_resume(), lost.attach()
 
   // Both ends would resume it.
@@ -189,10 +191,10 @@ class Session {
   const Stream* find(StreamId stream) const;
 
  private:
-  //   preface --magic, version, role--> hello --HELLO--> ready --error, CLOSE, close()--> closed
-  //   ready --detach()--> detached --attach()--> ready
-  //   ready --RESUME, ask_resume()--> resuming, where another session takes the link
-  enum class State : std::uint8_t { Preface, Hello, Ready, Resuming, Detached, Closed };
+  //   preface --magic, version, role--> hello --HELLO--> established --error, CLOSE, close()--> closed
+  //   established --detach()--> detached --attach()--> established
+  //   established --RESUME, ask_resume()--> resuming, where another session takes the link
+  enum class State : std::uint8_t { Preface, Hello, Established, Resuming, Detached, Closed };
   //   none --drain()--> asked --reply to the ping--> done
   enum class Drain : std::uint8_t { None, Asked, Done };
 

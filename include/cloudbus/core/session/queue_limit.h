@@ -31,7 +31,7 @@ class SmallTraffic {
   std::atomic<Duration> at_ = -2 * kRecent;
 };
 
-class Standing {
+class QueueLimit {
  public:
   static constexpr std::size_t kMost = 1024 * 1024;                   // bytes
   static constexpr std::size_t kLeast = 64 * 1024;                    // bytes
@@ -39,7 +39,7 @@ class Standing {
   static constexpr Duration kForget = std::chrono::seconds(1);        // without a time at which it was full
   static constexpr std::size_t kMostBesideSmall = 128 * 1024;         // bytes
 
-  explicit Standing(const SmallTraffic& small) : small_(small) {}
+  explicit QueueLimit(const SmallTraffic& small) : small_(small) {}
 
   // The kernel took so many bytes.
   void on_taken(std::size_t bytes) { taken_ += bytes; }
