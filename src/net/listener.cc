@@ -89,6 +89,12 @@ ListeningSocket::ListeningSocket(int fd, const Endpoint& endpoint) : fd_(fd), en
 ListeningSocket::ListeningSocket(ListeningSocket&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), endpoint_(other.endpoint_), device_(other.device_), inode_(other.inode_) {}
 
+std::string ListeningSocket::set_mode(mode_t mode) const {
+  std::string path = endpoint_.address.path();
+  if (endpoint_.kind != Endpoint::Kind::Unix || ::chmod(path.c_str(), mode) == 0) return {};
+  return std::strerror(errno);
+}
+
 ListeningSocket::~ListeningSocket() {
   if (fd_ < 0) return;
   struct stat info;
@@ -109,7 +115,13 @@ void Listener::on_event(int, short, void* listener) noexcept { static_cast<Liste
 
 void Listener::on_resume(int, short, void* listener) noexcept { static_cast<Listener*>(listener)->resume(); }
 
-void Listener::accept_some() {
+void Listener::accept_all() {
+  for (int waiting = 0; waiting < SOMAXCONN && accept_some(); waiting += kAcceptsPerTurn) {
+  }
+}
+
+// False when nobody waits, or nobody can be accepted for the moment.
+bool Listener::accept_some() {
   for (int i = 0; i < kAcceptsPerTurn; i++) {
     sockaddr_storage peer{};
     socklen_t size = sizeof peer;
@@ -120,8 +132,9 @@ void Listener::accept_some() {
     }
     if (is_out_of_descriptors(errno) || errno == ENOBUFS || errno == ENOMEM) pause(errno);
     if (errno == ECONNABORTED || errno == EINTR) continue;
-    return;
+    return false;
   }
+  return true;
 }
 
 // The listener would stay readable, and the loop would spin.

@@ -60,6 +60,15 @@ void Resolver::close() {
   sockets_.clear();
 }
 
+bool Resolver::set_servers(const std::string& servers) {
+  if (servers == servers_) return false;
+  servers_ = servers;
+  for (auto& [id, query] : queries_) query->is_answered = true;
+  close();
+  open();
+  return true;
+}
+
 Time Resolver::Query::next() const {
   if (is_answered) return Time::max();
   return has_part() ? std::min(deadline, host->part_at()) : deadline;

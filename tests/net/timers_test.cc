@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <vector>
 
 namespace cloudbus {
@@ -10,49 +11,82 @@ namespace {
 
 Time at(int milliseconds) { return Time{} + std::chrono::milliseconds(milliseconds); }
 
-std::vector<Timers::Key> due(Timers& timers, Time now) {
-  std::vector<Timers::Key> keys;
-  Timers::Key key;
-  while (timers.take_due(now, key)) keys.push_back(key);
-  return keys;
+void run(Timers& timers, Time now) {
+  while (TimerOwner* owner = timers.take_due(now)) owner->on_deadline(now);
 }
 
-TEST(Timers, WithoutADeadlineNothingIsDue) {
+struct Clock {
   Timers timers;
-  EXPECT_EQ(timers.next(), Time::max());
-  EXPECT_TRUE(due(timers, at(1'000'000)).empty());
+  std::vector<int> rung;
+  Timer first{timers, [this] { rung.push_back(1); }};
+  Timer second{timers, [this] { rung.push_back(2); }};
+  Timer third{timers, [this] { rung.push_back(3); }};
+};
+
+TEST(Timers, WithoutADeadlineNothingIsDue) {
+  Clock clock;
+  EXPECT_EQ(clock.timers.next(), Time::max());
+  run(clock.timers, at(1'000'000));
+  EXPECT_TRUE(clock.rung.empty());
 }
 
 TEST(Timers, WhatIsDueComesInTheOrderOfDeadlines) {
-  Timers timers;
-  Time first = Time::max(), second = Time::max(), third = Time::max();
-  timers.set(1, at(30), first);
-  timers.set(2, at(10), second);
-  timers.set(3, at(20), third);
-  EXPECT_EQ(timers.next(), at(10));
-  EXPECT_EQ(due(timers, at(20)), (std::vector<Timers::Key>{2, 3}));
-  EXPECT_EQ(timers.next(), at(30));
+  Clock clock;
+  clock.first.set(at(30));
+  clock.second.set(at(10));
+  clock.third.set(at(20));
+  EXPECT_EQ(clock.timers.next(), at(10));
+  run(clock.timers, at(20));
+  EXPECT_EQ(clock.rung, (std::vector<int>{2, 3}));
+  EXPECT_EQ(clock.timers.next(), at(30));
+  EXPECT_TRUE(clock.first.is_set());
+  EXPECT_FALSE(clock.second.is_set());
 }
 
 TEST(Timers, ADeadlineThatIsSetAgainReplacesTheOldOne) {
-  Timers timers;
-  Time armed = Time::max();
-  timers.set(1, at(10), armed);
-  timers.set(1, at(50), armed);
-  EXPECT_TRUE(due(timers, at(49)).empty());
-  EXPECT_EQ(due(timers, at(50)), std::vector<Timers::Key>{1});
+  Clock clock;
+  clock.first.set(at(10));
+  clock.first.set(at(50));
+  run(clock.timers, at(49));
+  EXPECT_TRUE(clock.rung.empty());
+  run(clock.timers, at(50));
+  EXPECT_EQ(clock.rung, std::vector<int>{1});
 }
 
 TEST(Timers, ADeadlineThatIsClearedNeverComes) {
+  Clock clock;
+  clock.first.set(at(10));
+  clock.first.clear();
+  EXPECT_EQ(clock.first.deadline(), Time::max());
+  EXPECT_EQ(clock.timers.next(), Time::max());
+  clock.first.set(at(20));
+  clock.first.set(Time::max());
+  EXPECT_EQ(clock.timers.next(), Time::max());
+}
+
+TEST(Timers, ATimerThatIsDestroyedByAnotherOneNeverRings) {
   Timers timers;
-  Time armed = Time::max();
-  timers.set(1, at(10), armed);
-  timers.clear(1, armed);
-  EXPECT_EQ(armed, Time::max());
+  int rung = 0;
+  auto victim = std::make_unique<Timer>(timers, [&] { rung++; });
+  Timer killer(timers, [&] { victim.reset(); });
+  killer.set(at(10));
+  victim->set(at(20));
+  run(timers, at(30));
+  EXPECT_EQ(rung, 0);
   EXPECT_EQ(timers.next(), Time::max());
-  timers.set(1, at(20), armed);
-  timers.set(1, Time::max(), armed);
-  EXPECT_EQ(timers.next(), Time::max());
+}
+
+TEST(Timers, ATimerMaySetItselfAgainWhileItRings) {
+  Timers timers;
+  int rung = 0;
+  Timer timer(timers, [&] {
+    if (++rung < 3) timer.set(at(10 * (rung + 1)));
+  });
+  timer.set(at(10));
+  run(timers, at(15));
+  EXPECT_EQ(rung, 1);
+  run(timers, at(100));
+  EXPECT_EQ(rung, 3);
 }
 
 }  // namespace

@@ -23,6 +23,9 @@ class ListeningSocket {
   ListeningSocket& operator=(ListeningSocket&&) = delete;
   ~ListeningSocket();
 
+  // Of a socket file: its permissions. Returns what is wrong, or nothing.
+  std::string set_mode(mode_t mode) const;
+
   int fd() const { return fd_; }
   const Endpoint& endpoint() const { return endpoint_; }  // with the port that the kernel chose
 
@@ -47,12 +50,15 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
 
   const Endpoint& endpoint() const { return socket_.endpoint(); }
+  std::string set_mode(mode_t mode) const { return socket_.set_mode(mode); }
+  // Everybody who is connected already, before this is closed; those who are still waiting then would be reset.
+  void accept_all();
 
  private:
   static void on_event(int fd, short what, void* listener) noexcept;
   static void on_resume(int fd, short what, void* listener) noexcept;
   void resume();
-  void accept_some();
+  bool accept_some();
   void pause(int error);
 
   Loop& loop_;

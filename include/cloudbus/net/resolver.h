@@ -51,6 +51,10 @@ class Resolver {
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
 
+  // Asks these servers from here on. What is under way is never answered then: it is to be asked again. False when they
+  // are the servers that it has.
+  bool set_servers(const std::string& servers);
+
   // A host is looked for in /etc/hosts too, and in the search domains; `token` comes back with the answer.
   void ask(Kind kind, const std::string& name, std::uint64_t token);
 

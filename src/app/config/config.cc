@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/config/config.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <unordered_map>
 
 #include "cloudbus/app/config/ini.h"
@@ -17,7 +12,6 @@ namespace cloudbus {
 namespace {
 
 constexpr std::string_view kDaemonSection = "cloudbus";
-constexpr std::size_t kMostBytes = std::size_t{16} << 20;  // of a file: more than 100,000 services
 
 bool is_daemon(const IniSection& section) { return normal_word(section.name) == kDaemonSection; }
 // Also where the key is there with a slip, which is an error of its own: one mistake gives one error.
@@ -39,20 +33,18 @@ std::string up_to(std::uint32_t most) { return most == 1 ? "1" : "1 to " + std::
 // Reads the sections one by one, then looks at what concerns several of them.
 class ConfigReader {
  public:
-  ConfigReader(Role role, const std::string& file) {
-    config_.role = role;
-    config_.file = file;
-  }
+  explicit ConfigReader(Role role) { config_.role = role; }
 
-  ConfigResult read(std::string_view text) {
-    IniText ini = read_ini(text);
+  ConfigResult read(IniText ini) {
+    config_.files = std::move(ini.files);
     errors_ = std::move(ini.errors);
     may_share_bind_ = std::ranges::any_of(ini.sections, [](const IniSection& section) {
       return is_daemon(section) && (section.damaged || has_key(section, "bind"));
     });
     for (const IniSection& section : ini.sections) read_section(section);
     if (drafts_.empty() && errors_.empty()) {
-      fail(std::max(ini.lines, 1), "there is no service; write a section such as [Orders] with a bind and a server");
+      fail({0, std::max(ini.lines, 1)},
+           "there is no service; write a section such as [Orders] with a bind and a server");
     }
     check_binds();
     for (const ServiceDraft& draft : drafts_) check_loop(draft);
@@ -67,7 +59,7 @@ class ConfigReader {
     if (!error.empty()) {
       fail(section.line, error);
     } else if (!is_new) {
-      fail(section.line, "[" + section.name + "] was begun in line " + std::to_string(first->second) +
+      fail(section.line, "[" + section.name + "] was begun in " + line_words(first->second, section.line) +
                              " already; a section is allowed once");
     }
     if (daemon) return read_keys(section, SectionKind::Daemon, daemon_keys(), config_);
@@ -84,7 +76,7 @@ class ConfigReader {
 
   template <class Target>
   void read_keys(const IniSection& section, SectionKind place, std::span<const Key<Target>> keys, Target& target) {
-    std::unordered_map<std::string_view, int> seen;
+    std::unordered_map<std::string_view, SourceLine> seen;
     for (const IniEntry& entry : section.entries) {
       auto key = std::ranges::find(keys, normal_word(entry.key), &Key<Target>::name);
       if (key == keys.end() || !key->fits(config_.role)) {
@@ -94,7 +86,7 @@ class ConfigReader {
       auto [first, is_new] = seen.emplace(key->name, entry.line);
       std::string name(key->name), error;
       if (!is_new && key->times == Times::Once) {
-        error = "it is set in line " + std::to_string(first->second) + " already; once is allowed";
+        error = "it is set in " + line_words(first->second, entry.line) + " already; once is allowed";
       } else if (entry.value.empty()) {
         error = "the value is missing; write " + name + " = VALUE";
       } else {
@@ -144,7 +136,7 @@ class ConfigReader {
     const auto servers = static_cast<std::uint32_t>(draft.service.servers.size());
     if (draft.service.mode == Mode::Balance) {
       const std::string error = "mode balance sends each client to one server; allowed is 1";
-      if (draft.fanout_line != 0 && limits.legs != 1) fail(draft.fanout_line, "fanout: " + error);
+      if (draft.fanout_line.number != 0 && limits.legs != 1) fail(draft.fanout_line, "fanout: " + error);
       if (limits.quorum > 1) fail(draft.quorum_line, "quorum: " + error);
       return;
     }
@@ -171,7 +163,7 @@ class ConfigReader {
       if (bind.endpoint.is_port_zero()) continue;  // another port each time
       auto [first, is_new] = bind_lines_.emplace(bind.endpoint.to_string(), bind.line);
       if (is_new) continue;
-      fail(bind.line, "bind: " + first->first + " is bound in line " + std::to_string(first->second) +
+      fail(bind.line, "bind: " + first->first + " is bound in " + line_words(first->second, bind.line) +
                           " already; an address is allowed once");
     }
   }
@@ -180,8 +172,9 @@ class ConfigReader {
     for (const ServerConfig& server : draft.service.servers) {
       auto bind = bind_lines_.find(server.endpoint.to_string());
       if (bind == bind_lines_.end()) continue;
-      fail(server.line, "server: " + bind->first + " is bound by this process itself in line " +
-                            std::to_string(bind->second) + ", a loop; allowed are addresses of other processes");
+      fail(server.line, "server: " + bind->first + " is bound by this process itself in " +
+                            line_words(bind->second, server.line) +
+                            ", a loop; allowed are addresses of other processes");
     }
   }
 
@@ -189,43 +182,30 @@ class ConfigReader {
     ConfigResult result;
     std::ranges::stable_sort(errors_, {}, &LineError::line);
     for (const LineError& error : errors_) {
-      result.errors.push_back(config_.file + ":" + std::to_string(error.line) + ": " + error.text);
+      result.errors.push_back(config_.at(error.line) + ": " + error.text);
     }
     if (!result.errors.empty()) return result;
     for (ServiceDraft& draft : drafts_) {
       draft.service.socket_mode = draft.socket_mode.value_or(config_.socket_mode);
-      config_.services.push_back(std::move(draft.service));
+      config_.services.push_back(std::make_shared<const ServiceConfig>(std::move(draft.service)));
     }
     result.config = std::move(config_);
     return result;
   }
 
-  void fail(int line, std::string text) { errors_.push_back({line, std::move(text)}); }
+  void fail(const SourceLine& line, std::string text) { errors_.push_back({line, std::move(text)}); }
+
+  // "line 7", or with the file where that is another one.
+  std::string line_words(const SourceLine& line, const SourceLine& here) const {
+    return line.file == here.file ? "line " + std::to_string(line.number) : "line " + config_.at(line);
+  }
 
   Config config_;
   std::vector<ServiceDraft> drafts_;
   std::vector<LineError> errors_;
   bool may_share_bind_ = false;  // a [Cloudbus] has a bind, or a line that we could not read
-  std::unordered_map<std::string, int> section_lines_, bind_lines_;
+  std::unordered_map<std::string, SourceLine> section_lines_, bind_lines_;
 };
-
-// Returns the reason of a failure, or nothing.
-std::string read_file(const std::string& path, std::string& text) {
-  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return std::strerror(errno);
-  std::string error;
-  char part[65536];
-  while (text.size() <= kMostBytes) {
-    ssize_t size = read(file, part, sizeof part);
-    if (size < 0 && errno == EINTR) continue;
-    if (size < 0) error = std::strerror(errno);
-    if (size <= 0) break;
-    text.append(part, static_cast<std::size_t>(size));
-  }
-  close(file);
-  if (text.size() > kMostBytes) return "it has more than " + format_size(kMostBytes) + " bytes";
-  return error;
-}
 
 void add_line(std::string& text, std::string_view key, std::string_view value) {
   text.append(key).append("=").append(value).append("\n");
@@ -263,15 +243,22 @@ void add_service(std::string& text, const ServiceConfig& service, Role role) {
 
 }  // namespace
 
+std::string Config::at(const SourceLine& line) const {
+  return files[static_cast<std::size_t>(line.file)] + ":" + std::to_string(line.number);
+}
+
 ConfigResult parse_config(Role role, const std::string& name, std::string_view text) {
-  return ConfigReader(role, name).read(text);
+  auto find = [](const std::string& pattern) { return std::vector<std::string>{pattern}; };
+  auto read = [](const std::string&, std::string&) { return std::string("there are no files here"); };
+  return ConfigReader(role).read(read_ini(name, text, {find, read}));
 }
 
 ConfigResult load_config(Role role, const std::string& path) {
+  IniFiles files = system_files();
   std::string text;
-  std::string error = read_file(path, text);
+  std::string error = files.read(path, text);
   if (!error.empty()) return {std::nullopt, {path + ": cannot read: " + error}};
-  return parse_config(role, path, text);
+  return ConfigReader(role).read(read_ini(path, text, files));
 }
 
 std::string to_ini(const Config& config) {
@@ -286,7 +273,7 @@ std::string to_ini(const Config& config) {
   add_line(text, "log_level", name_of(config.log_level));
   add_line(text, "log_format", name_of(config.log_format));
   if (!config.pid_file.empty()) add_line(text, "pid_file", config.pid_file);
-  for (const ServiceConfig& service : config.services) add_service(text, service, config.role);
+  for (const auto& service : config.services) add_service(text, *service, config.role);
   return text;
 }
 

@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/config/ini.h"
 
+#include <fcntl.h>
+#include <glob.h>
 #include <ini.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <memory>
 
+#include "cloudbus/app/config/environment.h"
 #include "cloudbus/app/config/values.h"
 
 namespace cloudbus {
 namespace {
 
 constexpr std::size_t kMostErrors = 100;
+constexpr std::size_t kMostDepth = 16;                     // of files that include files
+constexpr std::size_t kMostBytes = std::size_t{16} << 20;  // of all files: more than 100,000 services
+constexpr std::string_view kInclude = "include";
 
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kSpaces = " \t\v\f\r";
@@ -22,18 +31,57 @@ std::string_view trimmed(std::string_view text) {
 
 bool is_comment(std::string_view line) { return line.starts_with(';') || line.starts_with('#'); }
 
-// Walks over the text and hands inih one line with a key at a time.
-class Reader {
+// Where a pattern is that stands in a file.
+std::string beside(const std::string& file, const std::string& pattern) {
+  std::size_t slash = file.rfind('/');
+  bool is_absolute = pattern.starts_with('/');
+  return is_absolute || slash == std::string::npos ? pattern : file.substr(0, slash + 1) + pattern;
+}
+
+// What the files say, put together.
+class Reading {
  public:
-  explicit Reader(std::string_view text) : rest_(text) {
-    constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-    if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
+  explicit Reading(const IniFiles& files) : files_(files) {}
+
+  const IniFiles& files() const { return files_; }
+  IniText& result() { return result_; }
+  bool gave_up() const { return gave_up_; }
+
+  int add_file(const std::string& path) {
+    result_.files.push_back(path);
+    return static_cast<int>(result_.files.size()) - 1;
   }
 
-  IniText read() {
+  void fail(const SourceLine& line, std::string text, bool has_more) {
+    result_.errors.push_back({line, std::move(text)});
+    if (result_.errors.size() < kMostErrors || !has_more) return;
+    gave_up_ = true;
+    result_.errors.push_back({line, "there are too many errors; the lines behind this one were not read"});
+  }
+
+ private:
+  const IniFiles& files_;
+  IniText result_;
+  bool gave_up_ = false;
+};
+
+// Walks over the text of one file and hands inih one line with a key at a time.
+class Reader {
+ public:
+  // `chain`: the files that include each other, this one last. `section`: the one in which the file is included, or
+  // none.
+  Reader(Reading& reading, std::vector<std::string> chain, std::size_t section)
+      : reading_(reading), chain_(std::move(chain)), file_(reading.add_file(chain_.back())), section_(section) {}
+
+  static constexpr std::size_t kNoSection = static_cast<std::size_t>(-1);
+
+  void read(std::string_view text) {
+    constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+    rest_ = text;
+    if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
     ini_parse_stream(next_line, this, on_key, this);
     settle();
-    return std::move(result_);
+    if (file_ == 0) reading_.result().lines = line_;
   }
 
  private:
@@ -49,7 +97,7 @@ class Reader {
   char* next_line(char* out, std::size_t size) {
     settle();
     const std::size_t most = size - 2;  // behind the line stand its end and a NUL
-    while (!rest_.empty() && !gave_up_) {
+    while (!rest_.empty() && !reading_.gave_up()) {
       // Trimmed: to inih, a line that begins with a space continues the one before.
       std::string_view line = trimmed(take_line());
       if (line.empty() || is_comment(line)) continue;
@@ -71,7 +119,7 @@ class Reader {
   }
 
   std::string_view take_line() {
-    ++result_.lines;
+    ++line_;
     std::size_t end = std::min(rest_.find('\n'), rest_.size());
     std::string_view line = rest_.substr(0, end);
     rest_.remove_prefix(std::min(end + 1, rest_.size()));
@@ -80,7 +128,8 @@ class Reader {
 
   void open_section(std::string_view header) {
     std::size_t end = header.find(']');
-    result_.sections.push_back({std::string(trimmed(header.substr(0, end))), result_.lines, false, {}});
+    section_ = reading_.result().sections.size();
+    reading_.result().sections.push_back({std::string(trimmed(header.substr(0, end))), here(), false, {}});
     if (end == std::string_view::npos) return damage("this section's [ has no ]; write [NAME]");
     std::string_view behind = trimmed(header.substr(end + 1));
     if (behind.empty() || is_comment(behind)) return;
@@ -89,10 +138,33 @@ class Reader {
 
   void on_key(std::string_view key, std::string_view value) {
     waiting_ = false;
-    if (result_.sections.empty()) {
+    auto expanded = expand_environment(value);
+    if (!expanded.value) return damage(std::string(key) + ": " + expanded.error);
+    if (normal_word(key) == kInclude) return include(*expanded.value);
+    if (section_ == kNoSection) {
       return damage("the key " + quoted(key) + " stands before any section; begin with [Cloudbus] or with [SERVICE]");
     }
-    result_.sections.back().entries.push_back({std::string(key), std::string(value), result_.lines});
+    reading_.result().sections[section_].entries.push_back({std::string(key), *expanded.value, here()});
+  }
+
+  void include(const std::string& pattern) {
+    if (pattern.empty()) return damage("include: the value is missing; write include = PATTERN");
+    if (chain_.size() > kMostDepth)
+      return damage("include: files include each other more than " + std::to_string(kMostDepth) + " deep");
+    for (const std::string& path : reading_.files().find(beside(chain_.back(), pattern))) {
+      if (std::ranges::find(chain_, path) != chain_.end()) {
+        damage("include: " + path + " includes itself");
+        continue;
+      }
+      std::string text;
+      if (std::string error = reading_.files().read(path, text); !error.empty()) {
+        damage("include: cannot read " + path + ": " + error);
+        continue;
+      }
+      std::vector<std::string> chain = chain_;
+      chain.push_back(path);
+      Reader(reading_, std::move(chain), section_).read(text);
+    }
   }
 
   // inih keeps to itself that a line had no key.
@@ -103,21 +175,64 @@ class Reader {
   }
 
   void damage(std::string text) {
-    if (!result_.sections.empty()) result_.sections.back().damaged = true;
-    result_.errors.push_back({result_.lines, std::move(text)});
-    if (result_.errors.size() < kMostErrors || rest_.empty()) return;
-    gave_up_ = true;
-    result_.errors.push_back({result_.lines, "there are too many errors; the lines behind this one were not read"});
+    if (section_ != kNoSection) reading_.result().sections[section_].damaged = true;
+    reading_.fail(here(), std::move(text), !rest_.empty());
   }
 
+  SourceLine here() const { return {file_, line_}; }
+
+  Reading& reading_;
+  std::vector<std::string> chain_;
+  int file_;
+  std::size_t section_;
   std::string_view rest_;
-  IniText result_;
+  int line_ = 0;
   bool waiting_ = false;  // inih has a line of which it has said nothing yet
-  bool gave_up_ = false;
 };
+
+// Returns the reason of a failure, or nothing. Takes what it reads off `left`.
+std::string read_file(const std::string& path, std::string& text, std::size_t& left) {
+  int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return std::strerror(errno);
+  std::string error;
+  char part[65536];
+  while (text.size() <= left) {
+    ssize_t size = ::read(file, part, sizeof part);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) error = std::strerror(errno);
+    if (size <= 0) break;
+    text.append(part, static_cast<std::size_t>(size));
+  }
+  ::close(file);
+  if (text.size() > left) {
+    std::string_view what = left == kMostBytes ? "it has" : "it and the files before it have";
+    return std::string(what) + " more than " + format_size(kMostBytes) + " bytes";
+  }
+  left -= text.size();
+  return error;
+}
+
+std::vector<std::string> find_files(const std::string& pattern) {
+  glob_t found{};
+  std::vector<std::string> paths;
+  if (::glob(pattern.c_str(), 0, nullptr, &found) == 0) paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  bool has_wildcard = pattern.find_first_of("*?[") != std::string::npos;
+  if (paths.empty() && !has_wildcard) paths.push_back(pattern);  // reading it says what is wrong
+  return paths;
+}
 
 }  // namespace
 
-IniText read_ini(std::string_view text) { return Reader(text).read(); }
+IniText read_ini(const std::string& name, std::string_view text, const IniFiles& files) {
+  Reading reading(files);
+  Reader(reading, {name}, Reader::kNoSection).read(text);
+  return std::move(reading.result());
+}
+
+IniFiles system_files() {
+  auto left = std::make_shared<std::size_t>(kMostBytes);
+  return {find_files, [left](const std::string& path, std::string& text) { return read_file(path, text, *left); }};
+}
 
 }  // namespace cloudbus

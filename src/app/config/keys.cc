@@ -55,7 +55,7 @@ std::string set_server(Role role, ServiceDraft& draft, const IniEntry& entry) {
   if (endpoint->is_port_zero()) return "nothing can be reached at port 0; allowed are 1 to 65535";
   auto [first, is_new] = draft.server_lines.emplace(endpoint->to_string(), entry.line);
   if (!is_new) {
-    return first->first + " is a server of this service in line " + std::to_string(first->second) +
+    return first->first + " is a server of this service in line " + std::to_string(first->second.number) +
            " already; a server is allowed once in a service";
   }
   if (draft.service.servers.size() == kMostServers) {

@@ -36,9 +36,9 @@ struct ClientRelay::Legs {
   bool has_told_break = false;
 };
 
-ClientRelay::ClientRelay(Controller& controller, Worker& worker, OwnerId id, const ServiceConfig& service, int fd,
+ClientRelay::ClientRelay(Controller& controller, Worker& worker, const ServiceRef& service, int fd,
                          const Address& client)
-    : Relay(worker, id, service, Side::Client, client_name(fd, client), worker.new_conversation()),
+    : Relay(worker, service, Side::Client, client_name(fd, client), worker.new_conversation()),
       controller_(controller) {
   start_connection(fd, client.is_unix());
   arm();
@@ -46,20 +46,26 @@ ClientRelay::ClientRelay(Controller& controller, Worker& worker, OwnerId id, con
 
 ClientRelay::~ClientRelay() = default;
 
+void ClientRelay::take_version(const ServiceRef& version) {
+  service_ = version;
+  arm();
+}
+
 // --- Opening -----------------------------------------------------------------------------------------------------
 
 void ClientRelay::open_on(Peer& peer) {
   peer_ = peer.id();
-  stream_ = peer.session().open({conversation_, service_.priority, service_.service, std::string(client_.view())}, id_);
+  stream_ =
+      peer.session().open({conversation_, service_->priority, service_->service, std::string(client_.view())}, id());
   stage_ = Stage::Opening;
   log_step("opens a stream");
   peer.session().want(stream_);
-  worker_.touch(peer);
+  worker_.links().touch(peer);
 }
 
 void ClientRelay::start_legs(std::vector<ServerIndex> order) {
-  legs_ = std::make_unique<Legs>(service_.mode, service_.fanout, std::move(order), worker_.slabs(), worker_.budget());
-  if (service_.fanout.quorum <= 1) stage_ = Stage::Opening;  // otherwise the client's bytes wait
+  legs_ = std::make_unique<Legs>(service_->mode, service_->fanout, std::move(order), worker_.slabs(), worker_.budget());
+  if (service_->fanout.quorum <= 1) stage_ = Stage::Opening;  // otherwise the client's bytes wait
   step();
 }
 
@@ -71,9 +77,9 @@ void ClientRelay::open_leg_on(LegId leg, Peer& peer, std::string address) {
   Legs::Stream& stream = legs_->streams[leg];
   stream.peer = peer.id();
   stream.address = std::move(address);
-  stream.id = peer.session().open({conversation_, service_.priority, service_.service, std::string(client_.view())},
-                                  leg_owner(id_, leg));
-  worker_.touch(peer);
+  stream.id = peer.session().open({conversation_, service_->priority, service_->service, std::string(client_.view())},
+                                  leg_owner(id(), leg));
+  worker_.links().touch(peer);
   log_step("opens a leg");
   legs_->fanout.on_opened(leg);
   step();
@@ -108,7 +114,7 @@ void ClientRelay::on_unresponsive_link(LegId id) {
   if (!legs_ || stage_ == Stage::Closed) return;
   const Leg& leg = legs_->fanout.leg(id);
   if (leg.state != LegState::Opening || leg.sent > 0) return;
-  bool has_next = service_.mode == Mode::Balance && legs_->fanout.can_begin();
+  bool has_next = service_->mode == Mode::Balance && legs_->fanout.can_begin();
   if (!has_next && !controller_.has_other_address(*this, id, leg.server)) return;
   if (Session* session = session_of(id)) session->reset(legs_->streams[id].id, StreamCode::Cancelled);
   on_reset(id, StreamCode::LinkLost);
@@ -128,15 +134,14 @@ void ClientRelay::on_accepted(LegId leg) {
 
 Session* ClientRelay::session_of(LegId leg) {
   const Legs::Stream& stream = legs_->streams[leg];
-  Peer* peer = stream.id == 0 ? nullptr : worker_.find_peer(stream.peer);
+  Peer* peer = stream.id == 0 ? nullptr : worker_.links().find(stream.peer);
   if (!peer) return nullptr;
-  worker_.touch(*peer);
+  worker_.links().touch(*peer);
   return &peer->session();
 }
 
 void ClientRelay::leave_server(LegId leg) {
-  if (std::exchange(legs_->streams[leg].is_counted, false))
-    controller_.balance_of(service_).end(legs_->fanout.leg(leg).server);
+  if (std::exchange(legs_->streams[leg].is_counted, false)) its_service().balance().end(legs_->fanout.leg(leg).server);
 }
 
 void ClientRelay::run_commands() {
@@ -148,7 +153,7 @@ void ClientRelay::run(const Fanout::Command& command) {
   const Leg& leg = legs_->fanout.leg(command.leg);
   if (command.kind == Kind::Open) {
     legs_->streams.resize(command.leg + 1);
-    controller_.balance_of(service_).begin(leg.server);
+    its_service().balance().begin(leg.server);
     return controller_.open_leg(*this, command.leg, leg.server);
   }
   Session* session = session_of(command.leg);
@@ -167,7 +172,7 @@ void ClientRelay::run(const Fanout::Command& command) {
     case Kind::Reset:
       if (command.code == StreamCode::Lagging)
         log_line(
-            LogLevel::Warning, service_.name, "the server lags behind the others and is left out",
+            LogLevel::Warning, service_->name, "the server lags behind the others and is left out",
             {{"server", server_of(command.leg)}, {"behind", legs_->fanout.front() - leg.sent}, {"id", conversation_}});
       if (session) session->reset(stream, command.code);
       legs_->streams[command.leg].id = 0;
@@ -344,21 +349,21 @@ void ClientRelay::on_close() {
 }
 
 StreamCode ClientRelay::connect_timeout_code() const {
-  return service_.fanout.quorum > 1 ? StreamCode::NoQuorum : StreamCode::ConnectTimeout;
+  return service_->fanout.quorum > 1 ? StreamCode::NoQuorum : StreamCode::ConnectTimeout;
 }
 
 Time ClientRelay::next_deadline() const {
   Time deadline = Relay::next_deadline();
   if (!legs_ || stage_ == Stage::Closed) return deadline;
   bool is_opening = stage_ == Stage::Open && legs_->fanout.is_opening();
-  if (is_opening) deadline = std::min(deadline, started_ + service_.connect_timeout);
+  if (is_opening) deadline = std::min(deadline, started_ + service_->connect_timeout);
   return std::min(deadline, legs_->fanout.next_deadline());
 }
 
 bool ClientRelay::on_own_deadline(Time now) {
   if (!legs_) return false;
   Fanout& fanout = legs_->fanout;
-  bool is_late = now >= started_ + service_.connect_timeout && fanout.is_opening();
+  bool is_late = now >= started_ + service_->connect_timeout && fanout.is_opening();
   if (!is_late && now < fanout.next_deadline()) return false;
   if (is_late) fanout.on_connect_timeout();
   fanout.on_time(now);
@@ -371,34 +376,34 @@ bool ClientRelay::on_own_deadline(Time now) {
 // A `server` that points at another controller's `bind` is a mistake that shows here only.
 void ClientRelay::on_first_bytes(Bytes bytes) const {
   if (bytes.size() < kMagic.size() || std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) return;
-  log_line(LogLevel::Warning, service_.name,
+  log_line(LogLevel::Warning, service_->name,
            "this client speaks the protocol of links; is it a controller that was pointed at a controller?",
            {{"client", client_.view()}, {"id", conversation_}});
 }
 
-std::string_view ClientRelay::mode_word() const { return name_of(service_.mode); }
+std::string_view ClientRelay::mode_word() const { return name_of(service_->mode); }
 
 // The address that the leg was opened at, or what the configuration says.
 std::string ClientRelay::server_of(LegId leg) const {
   const std::string& address = legs_->streams[leg].address;
-  return address.empty() ? server_name(service_.servers[legs_->fanout.leg(leg).server].endpoint) : address;
+  return address.empty() ? server_name(its_service().endpoint(legs_->fanout.leg(leg).server)) : address;
 }
 
 std::string ClientRelay::server_text() const {
-  if (!legs_ && service_.mode != Mode::OneToOne) return "-";
+  if (!legs_ && service_->mode != Mode::OneToOne) return "-";
   if (!legs_) {
-    const Endpoint& server = service_.servers.front().endpoint;
-    Peer* peer = server.is_name() ? worker_.find_peer(peer_) : nullptr;
+    const Endpoint& server = service_->servers.front().endpoint;
+    Peer* peer = server.is_name() ? worker_.links().find(peer_) : nullptr;
     return peer ? peer->address() : server_name(server);
   }
   const Fanout& fanout = legs_->fanout;
   if (fanout.winner()) return server_of(*fanout.winner());
-  bool has_one = service_.mode == Mode::Balance || service_.mode == Mode::OneToOne;
+  bool has_one = service_->mode == Mode::Balance || service_->mode == Mode::OneToOne;
   return has_one ? server_of(fanout.leg_count() - 1) : "-";
 }
 
 void ClientRelay::add_fields(std::vector<Field>& fields) const {
-  if (service_.mode == Mode::OneToOne) return;
+  if (service_->mode == Mode::OneToOne) return;
   fields.push_back({"legs", std::uint64_t{legs_ ? legs_->fanout.leg_count() : 0}});
   if (legs_) fields.push_back({"ends", ends()});
 }

@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cloudbus/app/worker/worker.h"
-
 namespace cloudbus {
 namespace {
 
@@ -18,24 +16,25 @@ constexpr int kManyOpens = 64;                                  // doc/protocol.
 
 }  // namespace
 
-Peer::Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::string name,
-           const ServiceConfig* service)
-    : worker_(worker),
+Peer::Peer(Links& links, PeerId id, int fd, bool connecting, std::string name, const Origin& origin)
+    : links_(links),
+      context_(links.context()),
       id_(id),
       name_(std::move(name)),
-      service_(service),
-      session_(role, worker.hello(service), worker.session_limits(), worker.slabs(), worker.budget(), worker.now()),
+      origin_(origin),
+      session_(context_.role_kind(), links.hello(origin), links.session_limits(), context_.slabs(), context_.budget(),
+               context_.now()),
       link_(make_link(fd)),
-      read_size_(worker.read_buffer().size()),
+      read_size_(context_.read_buffer().size()),
       connecting_(connecting) {
   if (connecting) link_->wait_connected();
-  worker.touch(*this);
+  links_.touch(*this);
 }
 
-Peer::~Peer() { worker_.timers().clear(id_, armed_); }
+Peer::~Peer() { context_.timers().clear(*this, armed_); }
 
 std::unique_ptr<Link> Peer::make_link(int fd) {
-  return std::make_unique<Link>(worker_.loop(), fd, static_cast<LinkOwner&>(*this), worker_.shared().small_traffic);
+  return std::make_unique<Link>(context_.loop(), fd, static_cast<LinkOwner&>(*this), context_.shared().small_traffic);
 }
 
 // False when the link could not be made.
@@ -49,13 +48,13 @@ bool Peer::finish_connecting() {
 }
 
 void Peer::on_link_writable() noexcept {
-  if (!gone_ && finish_connecting()) worker_.touch(*this);
+  if (!gone_ && finish_connecting()) links_.touch(*this);
 }
 
 void Peer::on_link_readable() noexcept {
   if (gone_ || !finish_connecting()) return;
-  worker_.touch(*this);
-  Bytes input = link_->read(worker_.read_buffer().first(read_size_));
+  links_.touch(*this);
+  Bytes input = link_->read(context_.read_buffer().first(read_size_));
   bool full = input.size() == read_size_;
   opens_in_read_ = 0;
   receive(input);
@@ -66,11 +65,11 @@ void Peer::on_link_readable() noexcept {
 }
 
 void Peer::receive(Bytes input) {
-  while (auto event = session_.receive(input, worker_.now())) {
-    if (event->resume) return worker_.role().on_resume(*this, *event->resume, input);
+  while (auto event = session_.receive(input, context_.now())) {
+    if (event->resume) return links_.owner().on_resume(*this, *event->resume, input);
     dispatch(*event);
   }
-  worker_.flush_run();
+  links_.roster().flush_run();
 }
 
 // New streams cost work. One that opens very many at once has them taken in small portions, with turns for others
@@ -79,35 +78,35 @@ void Peer::resize_reads(bool full) {
   if (opens_in_read_ > kManyOpens)
     read_size_ = kSmallRead;
   else if (full)
-    read_size_ = std::min(read_size_ * 2, worker_.read_buffer().size());
+    read_size_ = std::min(read_size_ * 2, context_.read_buffer().size());
 }
 
 void Peer::dispatch(const Event& event) {
-  if (event.kind == EventKind::Data) return worker_.add_to_run(event.owner, event.data, event.ends_frame);
-  Relay* relay = worker_.find_relay(event.owner);
-  if (relay && event.kind == EventKind::Finished) relay->expect_finish();
-  worker_.flush_run();
+  if (event.kind == EventKind::Data) return links_.roster().add_to_run(event.owner, event.data, event.ends_frame);
+  Conversation* conversation = links_.roster().find(event.owner);
+  if (conversation && event.kind == EventKind::Finished) conversation->expect_finish();
+  links_.roster().flush_run();
   LegId leg = leg_of(event.owner);
   switch (event.kind) {
-    case EventKind::Established: was_established_ = true; return worker_.role().on_established(*this);
-    case EventKind::Opened: opens_in_read_++; return worker_.role().on_opened(*this, event);
+    case EventKind::Established: was_established_ = true; return links_.owner().on_established(*this);
+    case EventKind::Opened: opens_in_read_++; return links_.owner().on_opened(*this, event);
     case EventKind::Accepted:
-      if (relay) relay->on_accepted(leg);
+      if (conversation) conversation->on_accepted(leg);
       return;
     case EventKind::Data:
     case EventKind::ResumeAsked:
     case EventKind::Resumed: return;  // receive() takes these
     case EventKind::Finished:
-      if (relay) relay->on_finished(leg);
+      if (conversation) conversation->on_finished(leg);
       return;
     case EventKind::Stopped:
-      if (relay) relay->on_stopped(leg, event.code);
+      if (conversation) conversation->on_stopped(leg, event.code);
       return;
     case EventKind::Reset:
-      if (relay) relay->on_reset(leg, event.code);
+      if (conversation) conversation->on_reset(leg, event.code);
       return;
-    case EventKind::MoreStreams: return worker_.role().on_room_for_streams(*this);
-    case EventKind::GoingAway: return worker_.role().on_going_away(*this);
+    case EventKind::MoreStreams: return links_.owner().on_room_for_streams(*this);
+    case EventKind::GoingAway: return links_.owner().on_going_away(*this);
     case EventKind::Closed: return;  // flush() sees it
   }
 }
@@ -125,7 +124,7 @@ bool Peer::flush() {
     fill(*quantum);
   }
   link_->write(session_.output(), session_.round_trip());
-  session_.on_written(worker_.now());
+  session_.on_written(context_.now());
   bool is_broken = link_->status() == Link::Status::Broken;
   if (session_.is_closed())
     end(closing_words());
@@ -138,11 +137,11 @@ bool Peer::flush() {
 void Peer::fill(Session::Quantum quantum) {
   std::size_t standing = session_.output().size(), most = link_->most_unwritten();
   quantum.bytes = std::min(quantum.bytes, std::max(most - standing, most / 2));
-  Relay* relay = worker_.find_relay(quantum.owner);
-  if (!relay) return session_.fill_done(quantum.stream, 0, false);
-  relay->fill(session_, quantum, leg_of(quantum.owner));
-  if (session_.output().size() > standing && relay->says_little())
-    worker_.shared().small_traffic.on_taken_in(worker_.now());
+  Conversation* conversation = links_.roster().find(quantum.owner);
+  if (!conversation) return session_.fill_done(quantum.stream, 0, false);
+  conversation->fill(session_, quantum, leg_of(quantum.owner));
+  if (session_.output().size() > standing && conversation->says_little())
+    context_.shared().small_traffic.on_taken_in(context_.now());
 }
 
 // "flood: too many pings", "closed by the segment: no-error: drained"
@@ -150,7 +149,7 @@ std::string Peer::closing_words() const {
   const Closed& closed = session_.closed();
   std::string words = fmt::format("{}: {}", name_of(closed.error.code), closed.error.reason);
   if (!closed.by_peer) return words;
-  bool is_controller = worker_.config().role == Role::Controller;
+  bool is_controller = context_.role_kind() == Role::Controller;
   return fmt::format("closed by the {}: {}", name_of(is_controller ? Role::Segment : Role::Controller), words);
 }
 
@@ -160,13 +159,13 @@ void Peer::end(std::string reason, StreamCode code) {
   reason_ = std::move(reason);
   std::vector<OwnerId> owners = session_.owners();
   for (OwnerId owner : owners)
-    if (Relay* relay = worker_.find_relay(owner)) relay->on_reset(leg_of(owner), code);
+    if (Conversation* conversation = links_.roster().find(owner)) conversation->on_reset(leg_of(owner), code);
   lost_streams_ = owners.size();
-  worker_.link_totals().on_streams_lost(lost_streams_, worker_.now());
-  worker_.touch(*this);
+  links_.totals().on_streams_lost(lost_streams_);
+  links_.touch(*this);
 }
 
-bool Peer::is_unresponsive() const { return !gone_ && worker_.now() - session_.silent_since() >= kUnresponsiveAfter; }
+bool Peer::is_unresponsive() const { return !gone_ && context_.now() - session_.silent_since() >= kUnresponsiveAfter; }
 
 // Time::max() while it is written.
 Time Peer::congested_at() const {
@@ -174,7 +173,7 @@ Time Peer::congested_at() const {
   return link_->blocked_since() + std::max(session_.round_trip(), kCongested);
 }
 
-bool Peer::is_congested() const { return worker_.now() >= congested_at(); }
+bool Peer::is_congested() const { return context_.now() >= congested_at(); }
 
 void Peer::on_deadline(Time now) {
   armed_ = Time::max();
@@ -182,7 +181,7 @@ void Peer::on_deadline(Time now) {
   if (is_detached()) return expire(now);
   session_.on_time(now);
   if (session_.is_silent()) lose("no answer to a ping");
-  worker_.touch(*this);
+  links_.touch(*this);
   tell_role();
 }
 
@@ -190,11 +189,11 @@ void Peer::on_deadline(Time now) {
 void Peer::tell_role() {
   if (!was_unresponsive_ && is_unresponsive()) {
     was_unresponsive_ = true;
-    worker_.role().on_unresponsive(*this);
+    links_.owner().on_unresponsive(*this);
   }
   if (tells_congestion && !was_congested_ && is_congested()) {
     was_congested_ = true;
-    worker_.role().on_congested(*this);
+    links_.owner().on_congested(*this);
   }
 }
 
@@ -211,21 +210,21 @@ void Peer::arm() {
     was_congested_ = false;
   else if (tells_congestion && !was_congested_)
     deadline = std::min(deadline, congested_at());
-  if (deadline < armed_) worker_.timers().set(id_, deadline, armed_);
+  if (deadline < armed_) context_.timers().set(*this, deadline, armed_);
 }
 
 // --- Resuming ----------------------------------------------------------------------------------------------------
 
 void Peer::lose(std::string reason) {
   if (gone_) return;
-  if (was_established_) worker_.link_totals().on_lost(worker_.now());
-  bool waits = session_.is_resumable() && session_.is_established() && worker_.role().may_resume(*this);
+  if (was_established_) links_.totals().on_lost();
+  bool waits = session_.is_resumable() && session_.is_established() && links_.owner().may_resume(*this);
   if (!waits) return end(std::move(reason));
   session_.detach();
   link_.reset();  // whatever comes from it is read by nobody
-  lost_at_ = worker_.now();
-  worker_.role().on_link_lost(*this, reason);
-  if (!gone_ && is_detached()) expire(worker_.now());
+  lost_at_ = context_.now();
+  links_.owner().on_link_lost(*this, reason);
+  if (!gone_ && is_detached()) expire(context_.now());
 }
 
 // Streams whose services do not wait any longer are reset.
@@ -235,28 +234,28 @@ void Peer::expire(Time now) {
   std::vector<std::pair<StreamId, OwnerId>> expired;
   Duration next = session_.resume_wait();
   session_.for_each_stream([&](StreamId stream, OwnerId owner) {
-    Relay* relay = worker_.find_relay(owner);
-    if (!relay) return;
-    if (relay->resume_wait() <= waited)
+    Conversation* conversation = links_.roster().find(owner);
+    if (!conversation) return;
+    if (conversation->resume_wait() <= waited)
       expired.emplace_back(stream, owner);
     else
-      next = std::min(next, relay->resume_wait());
+      next = std::min(next, conversation->resume_wait());
   });
   expires_at_ = lost_at_ + next;
   for (auto [stream, owner] : expired) {
-    Relay* relay = worker_.find_relay(owner);
-    if (!relay) continue;
+    Conversation* conversation = links_.roster().find(owner);
+    if (!conversation) continue;
     session_.reset(stream, StreamCode::ResumeTimeout);
-    worker_.link_totals().on_streams_lost(1, worker_.now());
-    bool never_waits = relay->resume_wait() == Duration::zero();
-    relay->on_reset(leg_of(owner), never_waits ? StreamCode::LinkLost : StreamCode::ResumeTimeout);
+    links_.totals().on_streams_lost(1);
+    bool never_waits = conversation->resume_wait() == Duration::zero();
+    conversation->on_reset(leg_of(owner), never_waits ? StreamCode::LinkLost : StreamCode::ResumeTimeout);
   }
   arm();
 }
 
 void Peer::give_up(StreamCode code, std::string reason) {
   given_up_ = true;
-  worker_.link_totals().on_given_up(worker_.now());
+  links_.totals().on_given_up();
   end(std::move(reason), code);
 }
 
@@ -271,17 +270,17 @@ Peer::Handover Peer::hand_over(Bytes rest) {
     output.consume(part.iov_len);
   }
   gone_ = handed_over_ = true;
-  worker_.touch(*this);
+  links_.touch(*this);
   return link;
 }
 
 void Peer::take_over(const Handover& link, std::uint64_t position) {
   link_ = make_link(link.fd);
-  read_size_ = worker_.read_buffer().size();
-  session_.attach(position, link.opening, worker_.now());
+  read_size_ = context_.read_buffer().size();
+  session_.attach(position, link.opening, context_.now());
   replayed_ = session_.output().rewound();
-  worker_.link_totals().on_resumed(session_.stream_count(), replayed_, worker_.now());
-  worker_.touch(*this);
+  links_.totals().on_resumed(session_.stream_count(), replayed_);
+  links_.touch(*this);
   receive(link.rest);
 }
 

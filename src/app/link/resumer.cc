@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "cloudbus/app/log/log.h"
-#include "cloudbus/app/worker/worker.h"
 #include "cloudbus/net/dialer.h"
 
 namespace cloudbus {
@@ -17,10 +16,6 @@ constexpr Duration kTryEvery = std::chrono::milliseconds(500);
 constexpr Duration kAskPatience = std::chrono::seconds(2);
 
 }  // namespace
-
-Resumer::~Resumer() {
-  for (auto& [lost, search] : searches_) worker_.timers().clear(search.key, search.armed);
-}
 
 Resumer::Search* Resumer::find(PeerId lost) {
   auto found = searches_.find(lost);
@@ -34,22 +29,19 @@ Resumer::Search* Resumer::search_of(PeerId one_try) {
 
 // Null when it does not wait any more.
 Peer* Resumer::find_lost(const Search& search) {
-  Peer* peer = worker_.find_peer(search.lost);
+  Peer* peer = links_.find(search.lost);
   return peer && !peer->is_gone() && peer->is_detached() ? peer : nullptr;
 }
 
 void Resumer::start(Peer& lost, std::vector<Address> addresses) {
-  Search& search = searches_[lost.id()];
-  search.lost = lost.id();
-  search.key = worker_.new_id();
+  Search& search = searches_.try_emplace(lost.id(), *this, lost.id()).first->second;
   search.addresses = std::move(addresses);
-  lost_by_key_[search.key] = lost.id();
   try_next(search);
 }
 
 void Resumer::try_later(Search& search, Duration wait) {
-  Time when = worker_.now() + wait;
-  if (when < search.armed) worker_.timers().set(search.key, when, search.armed);
+  Time when = links_.context().now() + wait;
+  if (when < search.timer.deadline()) search.timer.set(when);
 }
 
 void Resumer::try_next(Search& search) {
@@ -57,24 +49,20 @@ void Resumer::try_next(Search& search) {
   std::size_t index = search.next++ % search.addresses.size();
   const Address& address = search.addresses[index];
   Dial dialled = dial(address);
-  if (dialled.fd < 0) return try_later(search, search.backoff.next(worker_.random()));
+  if (dialled.fd < 0) return try_later(search, search.backoff.next(links_.context().random()));
   std::string name = Endpoint::of(address).to_string();
-  Peer& peer = worker_.add_peer(dialled.fd, !dialled.connected, std::move(name), nullptr);
+  Peer& peer = links_.add(dialled.fd, !dialled.connected, std::move(name));
   search.tries.push_back({peer.id(), index == 0});
   lost_of_[peer.id()] = search.lost;
   try_later(search, kTryEvery);
 }
 
-bool Resumer::on_timer(Timers::Key key) {
-  auto found = lost_by_key_.find(key);
-  if (found == lost_by_key_.end()) return false;
-  Search& search = *find(found->second);
-  search.armed = Time::max();
-  if (!find_lost(search)) return end(search.lost, 0), true;
-  if (search.asking && worker_.now() - search.asked_at < kAskPatience) return try_later(search, kTryEvery), true;
+void Resumer::on_time(PeerId lost) {
+  Search& search = *find(lost);
+  if (!find_lost(search)) return end(lost, 0);
+  if (search.asking && links_.context().now() - search.asked_at < kAskPatience) return try_later(search, kTryEvery);
   if (search.asking) drop_try(search.asking, "no answer to RESUME");
   try_next(search);
-  return true;
 }
 
 // It is closed, and no try any more.
@@ -82,9 +70,9 @@ void Resumer::drop_try(PeerId id, std::string reason) {
   Search* search = search_of(id);
   std::erase_if(search->tries, [id](const Try& one) { return one.peer == id; });
   if (search->asking == id) search->asking = 0;
-  if (Peer* peer = worker_.find_peer(id); peer && !peer->is_gone()) {
+  if (Peer* peer = links_.find(id); peer && !peer->is_gone()) {
     peer->close(LinkCode::NoError, std::move(reason));
-    worker_.touch(*peer);
+    links_.touch(*peer);
   }
 }
 
@@ -92,12 +80,10 @@ void Resumer::end(PeerId lost, PeerId except) {
   Search* search = find(lost);
   for (const Try& one : std::vector<Try>(search->tries))
     if (one.peer != except) drop_try(one.peer, "another one was quicker");
-  worker_.timers().clear(search->key, search->armed);
-  lost_by_key_.erase(search->key);
   searches_.erase(lost);
 }
 
-Resumer::Ready Resumer::on_ready(Peer& fresh) {
+Resumer::Established Resumer::on_established(Peer& fresh) {
   if (!lost_of_.contains(fresh.id())) return {};
   Search* search = search_of(fresh.id());
   Peer* lost = search ? find_lost(*search) : nullptr;
@@ -111,13 +97,13 @@ Resumer::Ready Resumer::on_ready(Peer& fresh) {
   if (is_same) {
     fresh.session().ask_resume(lost->session());
     search->asking = fresh.id();
-    search->asked_at = worker_.now();
-    worker_.touch(fresh);
+    search->asked_at = links_.context().now();
+    links_.touch(fresh);
     return {.is_own = true};
   }
   if (!own->is_first_address) {
     drop_try(fresh.id(), "this is another segment");
-    try_later(*search, search->backoff.next(worker_.random()));
+    try_later(*search, search->backoff.next(links_.context().random()));
     return {.is_own = true};
   }
   PeerId id = lost->id();
@@ -153,10 +139,10 @@ bool Resumer::on_gone(Peer& peer) {
   const Closed& closed = peer.session().closed();
   if (peer.session().is_closed() && closed.by_peer && closed.error.code == LinkCode::UnknownSession) {
     lost->give_up(StreamCode::SessionLost, "the segment does not know the session");
-    worker_.touch(*lost);
+    links_.touch(*lost);
     return true;
   }
-  try_later(*search, search->backoff.next(worker_.random()));
+  try_later(*search, search->backoff.next(links_.context().random()));
   return true;
 }
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "cloudbus/app/log/log.h"
-#include "cloudbus/app/worker/worker.h"
 #include "cloudbus/core/names/urn.h"
 
 namespace cloudbus {
@@ -24,31 +23,64 @@ std::string_view what(Resolver::Kind kind) {
 
 }  // namespace
 
-Directory::Directory(Worker& worker)
-    : worker_(worker), resolver_(worker.loop(), worker.config().nameservers), timer_key_(worker.new_id()) {}
-
-Directory::~Directory() { worker_.timers().clear(timer_key_, armed_); }
+Directory::Directory(Context& context)
+    : context_(context),
+      resolver_(context.loop(), context.config().nameservers),
+      urn_zone_(context.config().urn_zone) {}
 
 Directory::Id Directory::watch(const Endpoint& endpoint, bool lazily) {
-  auto [found, is_new] = ids_.try_emplace(endpoint.to_string(), static_cast<Id>(entries_.size()));
+  auto [found, is_new] = ids_.try_emplace(endpoint.to_string(), last_id_ + 1);
   Id id = found->second;
-  if (is_new) entries_.emplace_back(endpoint);
-  entries_[id].is_lazy |= lazily;
-  look_at(id);
+  if (is_new) entries_.try_emplace(++last_id_, endpoint);
+  Entry& entry = entries_.at(id);
+  entry.watchers++;
+  if (lazily) entry.lazy_watchers++;
+  if (is_new) look_at(id);
+  if (lazily && entry.lazy_watchers == 1) look_who_is_lazy(entry);
   arm();
   return id;
+}
+
+void Directory::unwatch(Id id, bool lazily) {
+  Entry& entry = entries_.at(id);
+  entry.watchers--;
+  if (lazily && --entry.lazy_watchers == 0) look_who_is_lazy(entry);
+  if (entry.watchers > 0) return;
+  for (const Key& key : entry.names) forget(key, id);
+  ids_.erase(entry.endpoint.to_string());
+  entries_.erase(id);
+}
+
+// Whether its names are renewed in the background.
+void Directory::look_who_is_lazy(Entry& entry) {
+  for (const Key& key : entry.names) {
+    Name& name = names_.at(key);
+    name.is_lazy = std::ranges::any_of(name.users, [this](Id user) { return entries_.at(user).lazy_watchers > 0; });
+  }
+}
+
+void Directory::on_config() {
+  const Config& config = context_.config();
+  if (resolver_.set_servers(config.nameservers))
+    for (auto& [key, name] : names_)
+      if (name.clock.is_awaited()) ask(key, name);
+  if (config.urn_zone == urn_zone_) return;
+  urn_zone_ = config.urn_zone;
+  for (auto& [id, entry] : entries_)
+    if (entry.endpoint.kind == Endpoint::Kind::Urn) look_at(id);
+  arm();
 }
 
 // --- What an endpoint means, by what is known --------------------------------------------------------------------
 
 void Directory::look_at(Id id) {
-  const Endpoint endpoint = entries_[id].endpoint;
+  const Endpoint& endpoint = entries_.at(id).endpoint;
   Look look(id);
   switch (endpoint.kind) {
     case Endpoint::Kind::Host: add_host(look, endpoint.name, endpoint.port); break;
     case Endpoint::Kind::Srv: add_services(look, endpoint.name); break;
     case Endpoint::Kind::Urn:
-      if (auto urn = parse_urn(endpoint.name)) add_rules(look, urn->text, first_key(*urn, worker_.config().urn_zone));
+      if (auto urn = parse_urn(endpoint.name)) add_rules(look, urn->text, first_key(*urn, urn_zone_));
       break;
     case Endpoint::Kind::Naptr: add_rules(look, endpoint.name, endpoint.name); break;
     case Endpoint::Kind::Tcp:
@@ -57,7 +89,7 @@ void Directory::look_at(Id id) {
     case Endpoint::Kind::BuiltinEcho:
     case Endpoint::Kind::BuiltinDiscard: add(look, endpoint.address); break;
   }
-  Entry& entry = entries_[id];
+  Entry& entry = entries_.at(id);
   for (const Key& key : entry.names)
     if (!look.names.contains(key)) forget(key, id);
   entry.names = std::move(look.names);
@@ -77,9 +109,9 @@ const Directory::Name* Directory::find(Look& look, Resolver::Kind kind, const st
   Name& name = names_[key];
   look.names.insert(key);
   name.users.insert(look.id);
-  name.is_lazy |= entries_[look.id].is_lazy;
-  if (!name.clock.has_answer() && name.clock.is_due(worker_.now())) ask(key, name);
-  if (name.clock.serves(worker_.now())) return &name;
+  name.is_lazy |= entries_.at(look.id).lazy_watchers > 0;
+  if (!name.clock.has_answer() && name.clock.is_due(context_.now())) ask(key, name);
+  if (name.clock.serves(context_.now())) return &name;
   look.is_known = false;
   look.is_in_trouble |= name.clock.has_failed();
   look.is_expired |= name.clock.has_answer();
@@ -147,7 +179,11 @@ void Directory::forget(const Key& key, Id user) {
   auto found = names_.find(key);
   if (found == names_.end()) return;
   found->second.users.erase(user);
-  if (!found->second.users.empty()) return;
+  if (!found->second.users.empty()) {
+    auto is_lazy = [this](Id id) { return entries_.at(id).lazy_watchers > 0; };
+    found->second.is_lazy = std::ranges::any_of(found->second.users, is_lazy);
+    return;
+  }
   tokens_.erase(found->second.token);
   names_.erase(found);
 }
@@ -164,9 +200,9 @@ void Directory::ask(const Key& key, Name& name) {
 
 bool Directory::renew(Id id) {
   bool is_asking = false;
-  for (const Key& key : std::set<Key>(entries_[id].names)) {
+  for (const Key& key : std::set<Key>(entries_.at(id).names)) {
     Name& name = names_.at(key);
-    if (name.clock.is_due(worker_.now())) ask(key, name);
+    if (name.clock.is_due(context_.now())) ask(key, name);
     is_asking |= name.clock.is_awaited();
   }
   return is_asking;
@@ -176,7 +212,7 @@ std::vector<Directory::Id> Directory::run() {
   std::set<Id> touched;
   std::vector<Resolver::Answer> answers = resolver_.take_answers();
   for (Resolver::Answer& answer : answers) on_answer(answer, touched);
-  bool is_time = worker_.now() >= armed_;
+  bool is_time = std::exchange(is_time_, false);
   if (is_time) ask_due();
   for (Id id : touched) look_at(id);
   if (is_time || !touched.empty()) arm();
@@ -185,7 +221,7 @@ std::vector<Directory::Id> Directory::run() {
 
 void Directory::ask_due() {
   for (auto& [key, name] : names_)
-    if (name.clock.is_due(worker_.now()) && (name.is_lazy || !name.clock.has_answer())) ask(key, name);
+    if (name.clock.is_due(context_.now()) && (name.is_lazy || !name.clock.has_answer())) ask(key, name);
 }
 
 void Directory::on_answer(Resolver::Answer& answer, std::set<Id>& touched) {
@@ -199,10 +235,10 @@ void Directory::on_answer(Resolver::Answer& answer, std::set<Id>& touched) {
 }
 
 void Directory::take(Name& name, const Key& key, Resolver::Answer& answer) {
-  Time now = worker_.now();
+  Time now = context_.now();
   if (key.first != Resolver::Kind::Host && answer.status != Resolver::Status::Failed) read_message(name, key, answer);
   if (answer.status == Resolver::Status::Failed) {
-    name.clock.on_failed(now, worker_.random());
+    name.clock.on_failed(now, context_.random());
     return log_trouble(name, key, answer.error);
   }
   take_addresses(name, answer);
@@ -220,8 +256,8 @@ void Directory::take(Name& name, const Key& key, Resolver::Answer& answer) {
 
 // A family that was not answered keeps what was known of it, a day at most.
 void Directory::take_addresses(Name& name, Resolver::Answer& answer) {
-  if (answer.unknown == AF_UNSPEC) name.whole_at = worker_.now();
-  if (worker_.now() >= name.whole_at + NameClock::kStale) name.addresses.clear();
+  if (answer.unknown == AF_UNSPEC) name.whole_at = context_.now();
+  if (context_.now() >= name.whole_at + NameClock::kStale) name.addresses.clear();
   std::erase_if(name.addresses, [&](const Address& known) { return known.family() != answer.unknown; });
   auto place = answer.unknown == AF_INET ? name.addresses.end() : name.addresses.begin();
   name.addresses.insert(place, answer.addresses.begin(), answer.addresses.end());
@@ -260,7 +296,7 @@ void Directory::take_records(DnsAnswer<Record> parsed, std::vector<Record>& reco
 
 void Directory::log_trouble(Name& name, const Key& key, const std::string& error) {
   if (std::exchange(name.is_told, true)) return;
-  bool is_stale = name.clock.is_stale() && name.clock.serves(worker_.now());
+  bool is_stale = name.clock.is_stale() && name.clock.serves(context_.now());
   log_line(LogLevel::Warning, "name", is_stale ? "cannot be asked for; its last answer serves" : "cannot be resolved",
            {{"name", key.second}, {"for", std::string(what(key.first))}, {"reason", error}});
 }
@@ -269,7 +305,7 @@ void Directory::arm() {
   Time next = Time::max();
   for (auto& [key, name] : names_)
     if (name.is_lazy || !name.clock.has_answer()) next = std::min(next, name.clock.ask_at());
-  worker_.timers().set(timer_key_, next, armed_);
+  timer_.set(next);
 }
 
 }  // namespace cloudbus

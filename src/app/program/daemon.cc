@@ -6,14 +6,12 @@
 
 #include <csignal>
 #include <cstdio>
-#include <cstring>
+#include <utility>
 
 #include "cloudbus/app/controller/controller.h"
 #include "cloudbus/app/link/random_bytes.h"
 #include "cloudbus/app/log/log.h"
 #include "cloudbus/app/program/notify.h"
-#include "cloudbus/app/program/options.h"
-#include "cloudbus/app/program/pid_file.h"
 #include "cloudbus/app/segment/segment.h"
 #include "cloudbus/net/descriptors.h"
 
@@ -21,7 +19,6 @@ namespace cloudbus {
 namespace {
 
 constexpr std::uint64_t kFewDescriptors = 4096;
-constexpr Duration kLogPauseEvery = std::chrono::seconds(1);
 
 void print_errors(const std::vector<std::string>& errors) {
   for (const std::string& error : errors) fmt::print(stderr, "{}\n", error);
@@ -34,35 +31,29 @@ std::string_view subject(const Config& config) { return name_of(config.role); }
 int run_program(Role role, int argc, char** argv) {
   auto [options, exit_code] = parse_options(role, argc, argv);
   if (!options) return exit_code;
-  auto [loaded, errors] = load_config(role, options->file);
-  if (!loaded) {
+  auto [config, errors] = read_config(role, *options);
+  if (!config) {
     print_errors(errors);
     return 1;
   }
-  if (options->log_level) loaded->log_level = *options->log_level;
-  if (options->pid_file) loaded->pid_file = *options->pid_file;
-  if (options->print) fmt::print("{}", to_ini(*loaded));
+  if (options->print) fmt::print("{}", to_ini(*config));
   if (options->check) fmt::print("{}: ok\n", options->file);
   if (options->print || options->check) return 0;
 
-  auto config = std::make_shared<const Config>(std::move(*loaded));
   log_start(config->log_level, config->log_format);
-  Daemon daemon(config);
-  if (auto problems = daemon.listen(); !problems.empty()) {
+  Daemon daemon(*options, *config);
+  if (auto problems = daemon.start(*config); !problems.empty()) {
     print_errors(problems);
-    return 1;
-  }
-  PidFile pid_file;
-  if (auto error = pid_file.write(config->pid_file); !error.empty()) {
-    print_errors({error});
     return 1;
   }
   daemon.run();
   return 0;
 }
 
-Daemon::Daemon(std::shared_ptr<const Config> config)
-    : config_(std::move(config)), shared_{.boot_id = random_bytes<sizeof(Uuid)>()} {
+Daemon::Daemon(const Options& options, const Config& first)
+    : options_(options),
+      config_(std::make_shared<const Config>(empty_config(first))),
+      shared_{.boot_id = random_bytes<sizeof(Uuid)>(), .sessions = sessions_} {
   std::signal(SIGPIPE, SIG_IGN);
   for (std::size_t i = 0; i < static_cast<std::size_t>(config_->threads); i++) {
     auto worker = std::make_unique<Worker>(config_, shared_, i);
@@ -72,55 +63,115 @@ Daemon::Daemon(std::shared_ptr<const Config> config)
       worker->set_role(std::make_unique<Segment>(*worker));
     workers_.push_back(std::move(worker));
   }
+  auto on_accept = [this](BindId bind, ServiceId service, int fd, const Address& from) {
+    serve(bind, service, fd, from);
+  };
+  Loop& loop = workers_.front()->loop();
+  listeners_ = std::make_unique<Listeners>(loop, config_->role, on_accept);
+  reload_ = std::make_unique<Reload>(loop, config_->role, options_,
+                                     [this](const Reload::Outcome& outcome) { on_read(outcome); });
 }
 
 Daemon::~Daemon() { stop_workers(); }
 
-// --- Listening ---------------------------------------------------------------------------------------------------
+// --- The configuration -------------------------------------------------------------------------------------------
 
-std::vector<std::string> Daemon::listen() {
-  std::vector<std::string> errors;
-  for (const BindConfig& bind : config_->shared_binds) open(bind, config_->socket_mode, nullptr, errors);
-  for (const ServiceConfig& service : config_->services)
-    for (const BindConfig& bind : service.binds) open(bind, service.socket_mode, &service, errors);
+// The start is a reload from a configuration that has no services, before there are threads.
+std::vector<std::string> Daemon::start(const Config& first) {
+  ConfigDiff diff = compare(config_, first);
+  if (auto errors = prepare(*diff.after); !errors.empty()) return errors;
+  for (auto& worker : workers_) worker->apply(diff);
+  listeners_->commit(*diff.after);
+  config_ = diff.after;
+  return {};
+}
+
+// What can fail. Nothing is different yet when it does.
+std::vector<std::string> Daemon::prepare(const Config& config) {
+  std::vector<std::string> errors = listeners_->prepare(config);
+  if (!errors.empty()) return errors;
+  if (std::string error = pid_file_.write(config.pid_file); !error.empty()) errors.push_back(error);
   return errors;
 }
 
-void Daemon::open(const BindConfig& bind, mode_t mode, const ServiceConfig* service, std::vector<std::string>& errors) {
-  auto opened = ListeningSocket::open(bind.endpoint, mode);
-  if (auto* error = std::get_if<std::string>(&opened)) {
-    errors.push_back(fmt::format("{}:{}: {}: {}", config_->file, bind.line, bind.endpoint.to_string(), *error));
+void Daemon::reload() {
+  if (terminating_) {
+    log_line(LogLevel::Warning, subject(*config_), "drains, and does not read its file again", {});
     return;
   }
-  auto on_accept = [this, service](int fd, const Address& peer) { serve(service, fd, peer); };
-  listeners_.push_back(std::make_unique<Listener>(workers_.front()->loop(),
-                                                  std::get<ListeningSocket>(std::move(opened)), on_accept,
-                                                  [this](int error) { log_pause(error); }));
-  log_line(LogLevel::Info, service ? service->name : subject(*config_), "listening",
-           {{"address", listeners_.back()->endpoint().to_string()}});
+  if (!reload_->start(config_)) return;
+  reload_began_ = workers_.front()->now();
+  notify_reloading();
 }
 
+void Daemon::on_read(const Reload::Outcome& outcome) {
+  if (auto* errors = std::get_if<std::vector<std::string>>(&outcome)) return refuse(*errors);
+  const auto& diff = std::get<ConfigDiff>(outcome);
+  if (terminating_) return end_reload();
+  if (auto errors = prepare(*diff.after); !errors.empty()) {
+    listeners_->abandon();
+    return refuse(errors);
+  }
+  apply(diff);
+}
+
+void Daemon::refuse(const std::vector<std::string>& errors) {
+  for (const std::string& error : errors) log_line(LogLevel::Error, subject(*config_), error, {});
+  log_line(LogLevel::Error, subject(*config_), "reload refused; the running configuration stays",
+           {{"errors", std::uint64_t{errors.size()}}});
+  end_reload();
+}
+
+// Who is connected already belongs to what was before, who comes through a new socket to what is then: so the workers
+// take the difference between the two.
+void Daemon::apply(const ConfigDiff& diff) {
+  listeners_->close_unused(*diff.after);
+  Worker& first = *workers_.front();
+  unapplied_ = workers_.size();
+  auto shared = std::make_shared<const ConfigDiff>(diff);
+  for (auto& worker : workers_) {
+    worker->post([this, &first, &worker = *worker, shared] {
+      worker.apply(*shared);
+      first.post([this, shared] {
+        if (--unapplied_ == 0) on_applied(*shared);
+      });
+    });
+  }
+}
+
+void Daemon::on_applied(const ConfigDiff& diff) {
+  if (!terminating_) listeners_->commit(*diff.after);
+  config_ = diff.after;
+  log_start(config_->log_level, config_->log_format);
+  log_line(LogLevel::Info, subject(*config_), "reloaded",
+           {{"added", std::uint64_t{diff.added.size()}},
+            {"removed", std::uint64_t{diff.removed.size()}},
+            {"changed", std::uint64_t{diff.changed.size()}},
+            {"unchanged", std::uint64_t{diff.unchanged}},
+            {"took", workers_.front()->now() - reload_began_}});
+  end_reload();
+}
+
+void Daemon::end_reload() {
+  if (!terminating_) notify_ready();
+  if (reload_->done()) reload();
+}
+
+// --- Clients -----------------------------------------------------------------------------------------------------
+
 // Workers take turns: the first one accepts, the others get theirs through their door.
-void Daemon::serve(const ServiceConfig* service, int fd, const Address& peer) {
+void Daemon::serve(BindId bind, ServiceId service, int fd, const Address& from) {
   Worker& worker = *workers_[next_worker_++ % workers_.size()];
-  auto task = [this, &worker, service, fd, peer] {
+  auto task = [this, &worker, bind, service, fd, from] {
     if (config_->role == Role::Controller)
-      static_cast<Controller&>(worker.role()).on_client(*service, fd, peer);
+      static_cast<Controller&>(worker.role()).on_client(service, fd, from);
     else
-      static_cast<Segment&>(worker.role()).on_link(service, fd, peer);
+      static_cast<Segment&>(worker.role()).on_link({service, bind}, fd, from);
   };
   if (&worker == workers_.front().get())
     task();
   else
     worker.post(task);
-}
-
-void Daemon::log_pause(int error) {
-  Time now = workers_.front()->now();
-  if (last_pause_logged_ != Time{} && now - last_pause_logged_ < kLogPauseEvery) return;
-  last_pause_logged_ = now;
-  log_line(LogLevel::Warning, subject(*config_), "cannot accept for the moment; new connections wait",
-           {{"error", std::string(std::strerror(error))}});
 }
 
 // --- Running -----------------------------------------------------------------------------------------------------
@@ -135,7 +186,7 @@ void Daemon::log_start_up() const {
            {{"services", config_->services.size()},
             {"threads", static_cast<std::uint64_t>(config_->threads)},
             {"descriptors", limit.now},
-            {"file", config_->file}});
+            {"file", config_->file()}});
 }
 
 void Daemon::run() {
@@ -166,8 +217,7 @@ void Daemon::watch_signals() {
 void Daemon::on_signal(int signal, short, void* daemon) noexcept {
   auto* self = static_cast<Daemon*>(daemon);
   if (signal == SIGHUP)
-    log_line(LogLevel::Warning, subject(*self->config_),
-             "this version cannot reload; start it again to read its file again", {});
+    self->reload();
   else
     self->terminate();
 }
@@ -179,7 +229,7 @@ void Daemon::terminate() {
   }
   terminating_ = true;
   notify_stopping();
-  listeners_.clear();
+  listeners_->close_all();
   log_line(LogLevel::Info, subject(*config_), "drains", {{"timeout", config_->drain_timeout}});
   undrained_ = workers_.size();
   Worker& first = *workers_.front();

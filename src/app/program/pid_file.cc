@@ -15,11 +15,14 @@ PidFile::~PidFile() {
 }
 
 std::string PidFile::write(const std::string& path) {
-  if (path.empty()) return {};
-  std::ofstream file(path, std::ios::trunc);
-  file << ::getpid() << '\n';
-  file.close();
-  if (!file) return fmt::format("cannot write the pid file {}: {}", path, std::strerror(errno));
+  if (path == path_) return {};
+  if (!path.empty()) {
+    std::ofstream file(path, std::ios::trunc);
+    file << ::getpid() << '\n';
+    file.close();
+    if (!file) return fmt::format("cannot write the pid file {}: {}", path, std::strerror(errno));
+  }
+  if (!path_.empty()) ::unlink(path_.c_str());
   path_ = path;
   return {};
 }

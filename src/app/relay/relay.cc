@@ -25,19 +25,23 @@ Duration reset_patience(StreamCode code) {
 
 }  // namespace
 
-Relay::Relay(Worker& worker, OwnerId id, const ServiceConfig& service, Side near, std::string_view client,
-             const Uuid& conversation)
-    : worker_(worker),
+Relay::Relay(Worker& worker, const ServiceRef& service, Side near, std::string_view client, const Uuid& conversation)
+    : Conversation(worker.new_id()),
+      worker_(worker),
       service_(service),
-      id_(id),
       client_(client),
       conversation_(conversation),
       started_(worker.now()),
       last_activity_(started_),
       read_size_(kSmallRead),
-      near_(near) {}
+      near_(near) {
+  service_.service().on_begun();
+}
 
-Relay::~Relay() { worker_.timers().clear(id_, armed_); }
+Relay::~Relay() {
+  worker_.timers().clear(*this, armed_);
+  service_.service().on_ended();
+}
 
 void Relay::start_connection(int fd, bool is_unix) { connection_.start(worker_.loop(), fd, is_unix, *this); }
 
@@ -50,9 +54,9 @@ void Relay::opened() {
 // --- The stream --------------------------------------------------------------------------------------------------
 
 Session* Relay::session() {
-  Peer* peer = worker_.find_peer(peer_);
+  Peer* peer = worker_.links().find(peer_);
   if (!peer || stream_ == 0) return nullptr;
-  worker_.touch(*peer);
+  worker_.links().touch(*peer);
   return &peer->session();
 }
 
@@ -153,12 +157,12 @@ void Relay::after_read(Io status) {
   if (status != Io::Done && status != Io::Again) return abort(near_reset());
   if (!emptied_ || is_listed_) return;
   is_listed_ = true;
-  worker_.look_behind_later(*this);
+  worker_.roster().look_behind_later(*this);
 }
 
 bool Relay::look_behind(Time now) {
   if (!emptied_ || stage_ == Stage::Closed) return !(is_listed_ = false);
-  if (now - last_activity_ < Worker::kLookBehindAfter) return false;
+  if (now - last_activity_ < Roster::kLookBehindAfter) return false;
   emptied_ = is_listed_ = false;
   if (!read_done_) want();
   return true;
@@ -343,8 +347,8 @@ void Relay::close(std::string_view end) {
   on_close();
   stage_ = Stage::Closed;
   connection_.close();
-  worker_.timers().clear(id_, armed_);
-  worker_.retire(*this);
+  worker_.timers().clear(*this, armed_);
+  worker_.roster().retire(*this);
 }
 
 std::string_view Relay::fin_words() const {
@@ -353,7 +357,7 @@ std::string_view Relay::fin_words() const {
 
 void Relay::log_step(std::string_view what) const {
   if (!log_enabled(LogLevel::Debug)) return;
-  log_line(LogLevel::Debug, service_.name, what,
+  log_line(LogLevel::Debug, service_->name, what,
            {{"client", client_.view()}, {"link", peer_}, {"stream", stream_}, {"id", conversation_}});
 }
 
@@ -373,27 +377,27 @@ void Relay::log_conversation(std::string_view end) const {
   fields.push_back({"up", reads_client ? read_ : written_});
   fields.push_back({"down", reads_client ? written_ : read_});
   fields.push_back({"end", end});
-  log_line(LogLevel::Info, service_.name, "", fields);
+  log_line(LogLevel::Info, service_->name, "", fields);
 }
 
 // --- Time --------------------------------------------------------------------------------------------------------
 
 Time Relay::next_deadline() const {
   if (stage_ == Stage::Closed) return Time::max();
-  if (stage_ != Stage::Open) return started_ + service_.connect_timeout;
+  if (stage_ != Stage::Open) return started_ + service_->connect_timeout;
   if (reset_pending_) {
     Duration waited = worker_.now() - last_activity_;
     return pending_.empty() ? worker_.now() + std::max(kResetPoll, waited / 4)
                             : last_activity_ + reset_patience(end_code_);
   }
   Time deadline = Time::max();
-  if (service_.idle_timeout > Duration::zero()) deadline = last_activity_ + service_.idle_timeout;
-  if ((read_done_ || fin_received_ || broken_) && service_.half_close_timeout > Duration::zero())
-    deadline = std::min(deadline, last_activity_ + service_.half_close_timeout);
+  if (service_->idle_timeout > Duration::zero()) deadline = last_activity_ + service_->idle_timeout;
+  if ((read_done_ || fin_received_ || broken_) && service_->half_close_timeout > Duration::zero())
+    deadline = std::min(deadline, last_activity_ + service_->half_close_timeout);
   return deadline;
 }
 
-void Relay::arm() { worker_.timers().set(id_, next_deadline(), armed_); }
+void Relay::arm() { worker_.timers().set(*this, next_deadline(), armed_); }
 
 void Relay::on_deadline(Time now) {
   armed_ = Time::max();
@@ -404,7 +408,7 @@ void Relay::on_deadline(Time now) {
   }
   if (now < next_deadline()) return arm();
   if (stage_ != Stage::Open) return abort(connect_timeout_code());
-  bool idle = service_.idle_timeout > Duration::zero() && now - last_activity_ >= service_.idle_timeout;
+  bool idle = service_->idle_timeout > Duration::zero() && now - last_activity_ >= service_->idle_timeout;
   abort(idle ? StreamCode::IdleTimeout : StreamCode::HalfCloseTimeout);
 }
 

@@ -3,15 +3,16 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "cloudbus/app/link/sessions.h"
 #include "cloudbus/app/log/log.h"
 #include "cloudbus/app/segment/server_relay.h"
 
 namespace cloudbus {
 namespace {
-
-constexpr int kDialsPerTurn = 32;  // doc/protocol.md, section 7, for each session
-constexpr int kMostDialling = 256;
-constexpr Duration kDialPause = std::chrono::milliseconds(100);  // when descriptors ran out
 
 bool is_fault_of_peer(LinkCode code) {
   switch (code) {
@@ -33,119 +34,63 @@ bool is_fault_of_peer(LinkCode code) {
 
 }  // namespace
 
-Segment::Segment(Worker& worker) : worker_(worker), parking_(worker), pause_key_(worker.new_id()) {
-  for (const ServiceConfig& service : worker.config().services) services_.try_emplace(service.name, worker, service);
+Segment::Segment(Worker& worker)
+    : worker_(worker),
+      services_(worker, worker.roster(),
+                [&worker](ServiceId id) { return std::make_unique<Backends>(worker, worker.directory(), id); }),
+      dial_queue_(worker),
+      builtins_(worker),
+      parking_(worker.links()) {}
+
+// --- The configuration -------------------------------------------------------------------------------------------
+
+void Segment::on_config(const ConfigDiff& diff) {
+  services_.apply(diff);
+  origins_.clear();
+  for (const BindConfig& bind : diff.after->shared_binds) origins_.push_back({0, bind.id});
+  for (const auto& service : diff.after->services)
+    for (const BindConfig& bind : service->binds) origins_.push_back({service->id, bind.id});
+  std::ranges::sort(origins_);
+  worker_.links().for_each([this](Peer& peer) {
+    if (!std::ranges::binary_search(origins_, peer.origin())) drain_link(peer);
+  });
+  dial_queue_.on_targets();
 }
 
-void Segment::on_start() {
-  for (auto& [name, backends] : services_) backends.start();
+// The bind that it came in at is no more, or serves something else: the controller makes another link, elsewhere or
+// here, and this one ends with its streams.
+void Segment::drain_link(Peer& peer) {
+  if (draining_ || peer.is_gone()) return;
+  if (std::ranges::find(leaving_, peer.id()) == leaving_.end()) leaving_.push_back(peer.id());
+  if (peer.session().is_established() || peer.is_detached())
+    peer.session().drain(worker_.now());
+  else
+    peer.close(LinkCode::Shutdown, "the bind is no more");
+  worker_.links().touch(peer);
 }
 
-void Segment::on_link(const ServiceConfig* service, int fd, const Address& address) {
-  peers_++;
-  worker_.add_peer(fd, false, address.to_string(), service);
+// --- Links -------------------------------------------------------------------------------------------------------
+
+void Segment::on_link(const Origin& origin, int fd, const Address& address) {
+  if (!std::ranges::binary_search(origins_, origin)) {  // the bind has just gone
+    ::close(fd);
+    return;
+  }
+  links_++;
+  worker_.links().add(fd, false, address.to_string(), origin);
 }
 
 void Segment::on_established(Peer& peer) {
   log_line(LogLevel::Info, "link", "up",
            {{"controller", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer_hello().software}});
-  if (peer.session().is_resumable()) worker_.shared().sessions.add(peer.session().key(), {&worker_, peer.id()});
+  if (peer.session().is_resumable())
+    worker_.shared().sessions.add(peer.session().key(), {&worker_.loop(), this, peer.id()});
   if (draining_) peer.session().drain(worker_.now());
 }
 
-Backends* Segment::find_service(const Peer& peer, const std::string& name) {
-  auto found = services_.find(peer.service() ? peer.service()->name : name);
-  return found == services_.end() ? nullptr : &found->second;
-}
-
-void Segment::on_opened(Peer& peer, const Event& event) {
-  Backends* service = find_service(peer, event.request->service);
-  if (!service) {
-    log_line(LogLevel::Warning, "link", "asked for a service that is not here",
-             {{"code", std::string(name_of(StreamCode::UnknownService))},
-              {"service", event.request->service},
-              {"controller", peer.name()},
-              {"client", event.request->client},
-              {"id", event.request->conversation}});
-    peer.session().reset(event.stream, StreamCode::UnknownService);
-    return peer.session().release();
-  }
-  auto relay = std::make_unique<ServerRelay>(worker_, worker_.new_id(), *service, peer, event.stream, *event.request);
-  peer.session().adopt(event.stream, relay->id());
-  queue(peer, relay->id());
-  worker_.add_relay(std::move(relay));
-}
-
-void Segment::queue(Peer& peer, OwnerId relay) {
-  if (peer.dial_queue.empty()) dial_peers_.push_back(peer.id());
-  peer.dial_queue.push_back(relay);
-}
-
-// Whatever was resolved: those that wait for a name try again.
-void Segment::on_targets(Directory::Id) {
-  for (OwnerId id : std::exchange(nameless_, {})) {
-    auto* relay = static_cast<ServerRelay*>(worker_.find_relay(id));
-    Peer* peer = relay ? worker_.find_peer(relay->peer()) : nullptr;
-    if (peer) queue(*peer, id);
-  }
-}
-
-// Out of descriptors: tried again when one may have come back.
-void Segment::pause_dialling() {
-  pause_until_ = worker_.now() + kDialPause;
-  worker_.timers().set(pause_key_, pause_until_, pause_armed_);
-}
-
-void Segment::on_timer(Timers::Key key) {
-  if (key == pause_key_) pause_armed_ = Time::max();  // on_turn_end() comes next
-}
-
-void Segment::on_turn_end() {
-  if (draining_) close_drained();
-  if (worker_.now() < pause_until_) return;
-  for (std::size_t left = dial_peers_.size(); left > 0; left--) {
-    PeerId id = dial_peers_.front();
-    dial_peers_.pop_front();
-    Peer* peer = worker_.find_peer(id);
-    if (!peer || peer->is_gone()) continue;
-    dial_some(*peer);
-    if (peer->dial_queue.empty()) continue;
-    dial_peers_.push_back(id);
-    if (worker_.now() < pause_until_) return;
-    if (peer->dialing < kMostDialling) worker_.loop().go_on();  // otherwise the end of a dial is awaited
-  }
-}
-
-void Segment::close_drained() {
-  worker_.for_each_peer([this](Peer& peer) {
-    if (!peer.session().is_drained() || peer.session().is_closed()) return;
-    peer.close(LinkCode::NoError, "drained");
-    worker_.touch(peer);
-  });
-}
-
-void Segment::dial_some(Peer& peer) {
-  for (int dials = 0; dials < kDialsPerTurn && peer.dialing < kMostDialling && !peer.dial_queue.empty();) {
-    auto* relay = static_cast<ServerRelay*>(worker_.find_relay(peer.dial_queue.front()));
-    peer.dial_queue.pop_front();
-    if (!relay || !relay->is_waiting()) continue;  // reset in the meantime
-    dials++;
-    switch (relay->dial()) {
-      case ServerRelay::Dialled::Begun: break;
-      case ServerRelay::Dialled::NoAddress:
-        relay->wait_again();
-        nameless_.push_back(relay->id());
-        break;
-      case ServerRelay::Dialled::NoDescriptor:
-        relay->wait_again();
-        peer.dial_queue.push_front(relay->id());
-        return pause_dialling();
-    }
-  }
-}
-
-void Segment::on_peer_gone(Peer& peer) {
-  peers_--;
+void Segment::on_gone(Peer& peer) {
+  links_--;
+  dial_queue_.on_gone(peer.id());
   if (peer.session().is_resumable()) worker_.shared().sessions.remove(peer.session().key().id);
   if (peer.has_handed_over()) return;
   if (peer.was_given_up())
@@ -156,16 +101,72 @@ void Segment::on_peer_gone(Peer& peer) {
            {{"controller", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
 }
 
+// --- Streams -----------------------------------------------------------------------------------------------------
+
+Service* Segment::find_service(const Peer& peer, const std::string& name) {
+  ServiceId only = peer.origin().service;
+  return only != 0 ? services_.find(only) : services_.find(name);
+}
+
+void Segment::on_opened(Peer& peer, const Event& event) {
+  Service* service = find_service(peer, event.request->service);
+  if (!service) return refuse(peer, event);
+  auto relay = std::make_unique<ServerRelay>(*this, worker_, service->current(), peer, event.stream, *event.request);
+  peer.session().adopt(event.stream, relay->id());
+  dial_queue_.add(peer.id(), relay->id());
+  worker_.roster().add(std::move(relay));
+}
+
+void Segment::refuse(Peer& peer, const Event& event) {
+  log_line(LogLevel::Warning, "link", "asked for a service that is not here",
+           {{"code", std::string(name_of(StreamCode::UnknownService))},
+            {"service", event.request->service},
+            {"controller", peer.name()},
+            {"client", event.request->client},
+            {"id", event.request->conversation}});
+  peer.session().reset(event.stream, StreamCode::UnknownService);
+  peer.session().release();
+}
+
+// Whatever was resolved: those that wait for a name try again.
+void Segment::on_targets(Directory::Id) { dial_queue_.on_targets(); }
+
+// --- The turn ----------------------------------------------------------------------------------------------------
+
+void Segment::on_turn_end() {
+  close_drained();
+  dial_queue_.run();
+}
+
+void Segment::on_reaped() {
+  builtins_.reap();
+  services_.reap();
+}
+
+void Segment::close_drained() {
+  auto close = [this](Peer& peer) {
+    if (!peer.session().is_drained() || peer.session().is_closed()) return;
+    peer.close(LinkCode::NoError, "drained");
+    worker_.links().touch(peer);
+  };
+  if (draining_) return worker_.links().for_each(close);
+  std::erase_if(leaving_, [&](PeerId id) {
+    Peer* peer = worker_.links().find(id);
+    if (peer) close(*peer);
+    return !peer || peer->session().is_closed();
+  });
+}
+
 void Segment::on_drain() {
   draining_ = true;
-  worker_.for_each_peer([this](Peer& peer) {
+  worker_.links().for_each([this](Peer& peer) {
     if (peer.session().is_established())
       peer.session().drain(worker_.now());
     else if (peer.is_detached())
       peer.give_up(StreamCode::LinkLost, "the process takes no new links");
     else
       peer.close(LinkCode::Shutdown, "the process ends");
-    worker_.touch(peer);
+    worker_.links().touch(peer);
   });
 }
 
@@ -188,14 +189,14 @@ void Segment::on_resume(Peer& fresh, const ResumeFrame& request, Bytes rest) {
   auto location = worker_.shared().sessions.find(claim, request.proof);
   if (!location) return fresh.close(LinkCode::UnknownSession, "no such session");
   Peer::Handover link = fresh.hand_over(rest);
-  if (location->worker == &worker_) return resume(location->peer, claim, std::move(link));
-  location->worker->post([location = *location, claim, link = std::move(link)] {
-    static_cast<Segment&>(location.worker->role()).resume(location.peer, claim, link);
+  if (location->owner == this) return resume(location->peer, claim, std::move(link));
+  location->loop->post([location = *location, claim, link = std::move(link)] {
+    static_cast<Segment&>(*location.owner).resume(location.peer, claim, link);
   });
 }
 
 void Segment::resume(PeerId id, const ResumeClaim& claim, Peer::Handover link) {
-  Peer* peer = worker_.find_peer(id);
+  Peer* peer = worker_.links().find(id);
   if (peer && !peer->is_detached()) peer->lose("another link takes its place");
   auto answer = peer && !peer->is_gone() ? peer->session().accept_resume(claim) : std::nullopt;
   if (!answer) {  // it has just ended, or went on elsewhere

@@ -9,6 +9,7 @@
 
 #include "cloudbus/app/link/peer.h"
 #include "cloudbus/app/log/client_name.h"
+#include "cloudbus/app/segment/segment.h"
 #include "cloudbus/app/worker/worker.h"
 #include "cloudbus/net/dialer.h"
 #include "cloudbus/net/socket_error.h"
@@ -20,9 +21,9 @@ constexpr Duration kDialAgain = std::chrono::milliseconds(20);  // a Unix server
 
 }  // namespace
 
-ServerRelay::ServerRelay(Worker& worker, OwnerId id, Backends& backends, Peer& peer, StreamId stream,
+ServerRelay::ServerRelay(Segment& segment, Worker& worker, const ServiceRef& service, Peer& peer, StreamId stream,
                          const OpenRequest& request)
-    : Relay(worker, id, backends.config(), Side::Server, request.client, request.conversation), backends_(backends) {
+    : Relay(worker, service, Side::Server, request.client, request.conversation), segment_(segment) {
   peer_ = peer.id();
   stream_ = stream;
   readable_ = false;
@@ -32,13 +33,13 @@ ServerRelay::ServerRelay(Worker& worker, OwnerId id, Backends& backends, Peer& p
 // --- Connecting --------------------------------------------------------------------------------------------------
 
 ServerRelay::Dialled ServerRelay::dial() {
-  if (!worker_.find_peer(peer_)) return Dialled::Begun;
-  if (backends_.is_single()) {
+  if (!worker_.links().find(peer_)) return Dialled::Begun;
+  if (auto server = backends().only()) {
     begin_dialing();
-    return dial_only();
+    return dial_only(*server);
   }
   if (!dialing_) dialing_ = std::make_unique<Dialing>(*this);
-  if (dialing_->candidates.empty()) dialing_->candidates = backends_.candidates(client_.view());
+  if (dialing_->candidates.empty()) dialing_->candidates = backends().candidates(client_.view());
   begin_dialing();
   return dialing_->candidates.empty() ? Dialled::NoAddress : dial_some();
 }
@@ -46,15 +47,10 @@ ServerRelay::Dialled ServerRelay::dial() {
 void ServerRelay::begin_dialing() {
   if (stage_ != Stage::Waiting) return;
   stage_ = Stage::Dialing;
-  if (Peer* peer = worker_.find_peer(peer_)) peer->dialing++;
+  segment_.dial_queue().on_begun(peer_);
 }
 
-void ServerRelay::leave_dialing() {
-  Peer* peer = worker_.find_peer(peer_);
-  if (!peer) return;
-  peer->dialing--;
-  worker_.touch(*peer);
-}
+void ServerRelay::leave_dialing() { segment_.dial_queue().on_ended(peer_); }
 
 void ServerRelay::wait_again() {
   leave_dialing();
@@ -62,15 +58,15 @@ void ServerRelay::wait_again() {
 }
 
 void ServerRelay::take_server(ServerIndex server) {
-  if (std::exchange(has_server_, true)) backends_.end(server_);
+  if (std::exchange(has_server_, true)) backends().end(server_);
   server_ = server;
-  backends_.begin(server);
+  backends().begin(server);
 }
 
 // The only server, at its only address.
-ServerRelay::Dialled ServerRelay::dial_only() {
-  const Endpoint& server = service_.servers.front().endpoint;
-  if (!has_server_) take_server(0);
+ServerRelay::Dialled ServerRelay::dial_only(ServerIndex index) {
+  const Endpoint& server = backends().endpoint(index);
+  if (!has_server_ || server_ != index) take_server(index);
   if (server.is_builtin()) return dial_builtin(server.kind) ? Dialled::Begun : dial_failed(errno);
   Dial dialled = cloudbus::dial(server.address);
   if (dialled.fd < 0) return dial_failed(dialled.error);
@@ -83,7 +79,7 @@ ServerRelay::Dialled ServerRelay::dial_only() {
 bool ServerRelay::dial_builtin(Endpoint::Kind kind) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) return false;
-  worker_.add_builtin(kind, ends[1]);
+  segment_.builtins().add(kind, ends[1]);
   start_connection(ends[0], true);
   on_connected();
   write_pending();
@@ -93,7 +89,7 @@ bool ServerRelay::dial_builtin(Endpoint::Kind kind) {
 // Of the candidates, the first that can be connected to.
 ServerRelay::Dialled ServerRelay::dial_some() {
   const std::vector<Backends::Candidate>& candidates = dialing_->candidates;
-  const Endpoint& first = service_.servers[candidates.front().server].endpoint;
+  const Endpoint& first = backends().endpoint(candidates.front().server);
   if (first.is_builtin()) {
     take_server(candidates.front().server);
     if (!dial_builtin(first.kind)) return dial_failed(errno);
@@ -102,12 +98,12 @@ ServerRelay::Dialled ServerRelay::dial_some() {
   }
   std::vector<Address> addresses;
   for (const Backends::Candidate& candidate : candidates) {
-    if (service_.servers[candidate.server].endpoint.is_builtin()) break;
+    if (backends().endpoint(candidate.server).is_builtin()) break;
     addresses.push_back(candidate.address);
   }
   take_server(candidates.front().server);
-  dialing_->connector =
-      std::make_unique<Connector>(worker_.loop(), std::move(addresses), started_ + service_.connect_timeout, *dialing_);
+  dialing_->connector = std::make_unique<Connector>(worker_.loop(), std::move(addresses),
+                                                    started_ + service_->connect_timeout, *dialing_);
   dial_error_ = 0;
   dialing_->connector->start();
   return stage_ == Stage::Dialing && is_out_of_descriptors(dial_error_) ? Dialled::NoDescriptor : Dialled::Begun;
@@ -120,12 +116,12 @@ void ServerRelay::Dialing::on_connected(std::size_t index, int fd, bool is_broke
 void ServerRelay::Dialing::on_address_failed(std::size_t index, int error) noexcept {
   relay.dial_error_ = static_cast<short>(error);
   if (is_out_of_descriptors(error)) return;
-  relay.backends_.on_failed(candidates[index].address, error);
+  relay.backends().on_failed(candidates[index].address, error);
   relay.log_failure(candidates[index].address.to_string(), error);
 }
 
 void ServerRelay::on_candidate_connected(Backends::Candidate chosen, int fd, bool is_broken) {
-  backends_.on_connected(chosen.address);
+  backends().on_connected(chosen.address);
   if (chosen.server != server_) take_server(chosen.server);
   address_ = std::make_unique<const std::string>(chosen.address.to_string());
   start_connection(fd, chosen.address.is_unix());
@@ -140,7 +136,7 @@ void ServerRelay::on_all_failed(int error) {
     return arm();
   }
   auto is_builtin = [this](const Backends::Candidate& candidate) {
-    return service_.servers[candidate.server].endpoint.is_builtin();
+    return backends().endpoint(candidate.server).is_builtin();
   };
   std::vector<Backends::Candidate>& candidates = dialing_->candidates;
   candidates.erase(candidates.begin(), std::ranges::find_if(candidates, is_builtin));
@@ -158,7 +154,7 @@ void ServerRelay::on_connected() {
 void ServerRelay::on_connect_failed(int error) { dial_failed(error); }
 
 ServerRelay::Dialled ServerRelay::dial_failed(int error) {
-  const Endpoint& server = service_.servers[server_].endpoint;
+  const Endpoint& server = backends().endpoint(server_);
   connection_.close();
   dial_error_ = static_cast<short>(error);
   if (is_out_of_descriptors(error)) return Dialled::NoDescriptor;
@@ -172,7 +168,7 @@ ServerRelay::Dialled ServerRelay::dial_failed(int error) {
 }
 
 void ServerRelay::log_failure(const std::string& server, int error) const {
-  log_line(LogLevel::Warning, service_.name, "cannot connect to the server",
+  log_line(LogLevel::Warning, service_->name, "cannot connect to the server",
            {{"server", server}, {"error", std::string(std::strerror(error))}, {"id", conversation_}});
 }
 
@@ -181,7 +177,7 @@ void ServerRelay::log_failure(const std::string& server, int error) const {
 void ServerRelay::on_close() {
   if (stage_ == Stage::Dialing) leave_dialing();
   dialing_.reset();
-  if (has_server_) backends_.end(server_);
+  if (has_server_) backends().end(server_);
   if (Session* carrier = session()) carrier->release();
 }
 
@@ -200,17 +196,17 @@ Time ServerRelay::next_deadline() const {
 }
 
 bool ServerRelay::on_own_deadline(Time now) {
-  if (!tries_again() || now >= started_ + service_.connect_timeout) return false;
+  if (!tries_again() || now >= started_ + service_->connect_timeout) return false;
   dial();
   return true;
 }
 
 // --- The log -----------------------------------------------------------------------------------------------------
 
-std::string_view ServerRelay::mode_word() const { return name_of(service_.mode); }
+std::string_view ServerRelay::mode_word() const { return name_of(service_->mode); }
 
 std::string ServerRelay::server_text() const {
-  return address_ ? *address_ : server_name(service_.servers[server_].endpoint);
+  return address_ ? *address_ : server_name(backends().endpoint(server_));
 }
 
 }  // namespace cloudbus

@@ -9,7 +9,7 @@
 namespace cloudbus {
 
 bool Budget::reserve(std::uint64_t bytes) {
-  if (bytes > limit_ - reserved_) return false;
+  if (reserved_ > limit_ || bytes > limit_ - reserved_) return false;
   if (whole_ && !whole_->reserve(bytes)) return false;
   reserved_ += bytes;
   return true;

@@ -32,21 +32,40 @@ class Draws {
 
 }  // namespace
 
-Balance::Balance(BalancePolicy policy, std::span<const std::string> names, std::size_t first)
-    : policy_(policy), loads_(names.size()), next_(first % names.size()) {
-  if (policy != BalancePolicy::Hash) return;
-  for (const std::string& name : names) seeds_.push_back(hash(name, 0));
-  scores_.resize(names.size());
+Balance::Balance(BalancePolicy policy, std::span<const std::string> names, std::size_t first) : next_(first) {
+  std::vector<Server> servers;
+  for (const std::string& name : names) servers.push_back({static_cast<ServerIndex>(servers.size()), name});
+  set(policy, servers);
+}
+
+void Balance::set(BalancePolicy policy, std::span<const Server> servers) {
+  std::size_t first = servers_.empty() ? next_ : servers_[next_];
+  bool goes_on = !servers_.empty();
+  policy_ = policy;
+  servers_.clear();
+  std::ranges::fill(positions_, kNone);
+  for (const Server& server : servers) {
+    std::size_t size = std::max<std::size_t>(positions_.size(), server.index + 1);
+    positions_.resize(size, kNone);
+    seeds_.resize(size);
+    scores_.resize(size);
+    loads_.resize(size);
+    positions_[server.index] = servers_.size();
+    seeds_[server.index] = policy == BalancePolicy::Hash ? hash(server.name, 0) : 0;
+    servers_.push_back(server.index);
+  }
+  if (goes_on)
+    next_ = positions_[first] == kNone ? next_ % servers_.size() : positions_[first];
+  else
+    next_ = first % servers_.size();
 }
 
 void Balance::order(std::string_view client, std::uint64_t random, std::vector<ServerIndex>& order) {
   const std::size_t before = order.size();
-  order.resize(before + loads_.size());
+  order.resize(before + servers_.size());
   std::span<ServerIndex> added = std::span(order).subspan(before);
   const bool round = policy_ == BalancePolicy::RoundRobin || policy_ == BalancePolicy::LeastConnections;
-  for (std::size_t i = 0; i < added.size(); i++) {
-    added[i] = static_cast<ServerIndex>((i + (round ? next_ : 0)) % added.size());
-  }
+  for (std::size_t i = 0; i < added.size(); i++) added[i] = servers_[(i + (round ? next_ : 0)) % added.size()];
   if (added.size() == 1) return;
 
   auto is_less_loaded = [this](ServerIndex one, ServerIndex other) { return loads_[one] < loads_[other]; };
@@ -61,7 +80,8 @@ void Balance::order(std::string_view client, std::uint64_t random, std::vector<S
 
 void Balance::begin(ServerIndex server) {
   loads_[server]++;
-  next_ = server + 1 == loads_.size() ? 0 : server + 1;
+  std::size_t position = positions_[server];
+  if (position != kNone) next_ = position + 1 == servers_.size() ? 0 : position + 1;
 }
 
 // Each place goes to the less loaded of two that are drawn from those without one.

@@ -44,7 +44,7 @@ string line_error(Role role, const string& line) {
 ServiceConfig service_with(Role role, const string& line) {
   auto result = parse(role, "[A]\n" + kGood + line + "\n");
   EXPECT_EQ(result.errors, std::vector<string>());
-  return result.config ? result.config->services.at(0) : ServiceConfig();
+  return result.config ? *result.config->services.at(0) : ServiceConfig();
 }
 
 Config daemon_with(const string& line) {
@@ -62,12 +62,12 @@ TEST(Config, AFileOfTheOriginalCloudbusIsUnderstood) {
   ASSERT_EQ(result.errors, std::vector<string>());
   const Config& config = *result.config;
   ASSERT_EQ(config.services.size(), 2u);
-  EXPECT_EQ(config.services[0].name, "Orders");
-  EXPECT_EQ(config.services[0].line, 3);
-  EXPECT_EQ(config.services[0].binds.at(0).endpoint.to_string(), "tcp://127.0.0.1:8080");
-  EXPECT_EQ(config.services[0].binds.at(0).line, 4);
-  EXPECT_EQ(config.services[0].servers[0].endpoint.to_string(), "tcp://10.0.0.1:9000");
-  EXPECT_EQ(config.services[1].servers[0].endpoint.to_string(), "unix:///run/segment.sock");
+  EXPECT_EQ(config.services[0]->name, "Orders");
+  EXPECT_EQ(config.services[0]->line.number, 3);
+  EXPECT_EQ(config.services[0]->binds.at(0).endpoint.to_string(), "tcp://127.0.0.1:8080");
+  EXPECT_EQ(config.services[0]->binds.at(0).line.number, 4);
+  EXPECT_EQ(config.services[0]->servers[0].endpoint.to_string(), "tcp://10.0.0.1:9000");
+  EXPECT_EQ(config.services[1]->servers[0].endpoint.to_string(), "unix:///run/segment.sock");
 }
 
 TEST(Config, DefaultsAreTheDocumentedOnes) {
@@ -80,7 +80,7 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(result.config->drain_timeout, 30s);
   EXPECT_EQ(result.config->memory, 512u << 20);
   EXPECT_EQ(result.config->socket_mode, 0660u);
-  const ServiceConfig& service = result.config->services.at(0);
+  const ServiceConfig& service = *result.config->services.at(0);
   EXPECT_EQ(service.service, "A");
   EXPECT_EQ(service.socket_mode, 0660u);
   EXPECT_EQ(service.connect_timeout, 5s);
@@ -124,8 +124,8 @@ TEST(Config, TheDaemonsSocketModeIsTheServicesDefaultWhereverItStands) {
   auto result = parse(kController, "[A]\n" + kGood + "[Cloudbus]\nsocket_mode=0600\n[B]\nbind=unix:@b\n" +
                                        "server=unix:@s\nsocket_mode=0666\n");
   ASSERT_TRUE(result.config);
-  EXPECT_EQ(result.config->services.at(0).socket_mode, 0600u);
-  EXPECT_EQ(result.config->services.at(1).socket_mode, 0666u);
+  EXPECT_EQ(result.config->services.at(0)->socket_mode, 0600u);
+  EXPECT_EQ(result.config->services.at(1)->socket_mode, 0666u);
 }
 
 TEST(Config, HalfAndFullDuplexAreAcceptedInEverySpelling) {
@@ -334,7 +334,7 @@ TEST(Config, ServersAreKeptInTheirOrder) {
   EXPECT_EQ(servers[0].endpoint.to_string(), "tcp://127.0.0.1:2");
   EXPECT_EQ(servers[1].endpoint.to_string(), "unix:@b");
   EXPECT_EQ(servers[2].endpoint.to_string(), "tcp://127.0.0.1:1000");
-  EXPECT_EQ(servers[2].line, 5);
+  EXPECT_EQ(servers[2].line.number, 5);
 }
 
 TEST(Config, TheSameServerTwiceInAServiceNamesTheFirstLine) {
@@ -446,9 +446,9 @@ TEST(Config, CommentsSpacesAndLineEndsDoNotMatter) {
                       "   server : tcp://127.0.0.1:2\n"
                       "    links=2");
   ASSERT_EQ(result.errors, std::vector<string>());
-  EXPECT_EQ(result.config->services.at(0).name, "A");
-  EXPECT_EQ(result.config->services.at(0).binds.at(0).line, 5);
-  EXPECT_EQ(result.config->services.at(0).links, 2);
+  EXPECT_EQ(result.config->services.at(0)->name, "A");
+  EXPECT_EQ(result.config->services.at(0)->binds.at(0).line.number, 5);
+  EXPECT_EQ(result.config->services.at(0)->links, 2);
 }
 
 TEST(Config, AnIndentedLineIsALineOfItsOwn) {

@@ -11,6 +11,8 @@
 #include <stdexcept>
 
 #include "cloudbus/app/config/config.h"
+#include "cloudbus/app/link/peer.h"
+#include "cloudbus/app/link/sessions.h"
 #include "cloudbus/app/worker/worker.h"
 
 namespace cloudbus {
@@ -44,17 +46,18 @@ class Silent {
 TEST(Resumer, ALinkThatFailsInTheTurnInWhichItsSessionIsGivenUpIsForgottenByBoth) {
   auto parsed = parse_config(Role::Controller, "f.ini", "[A]\nbind=tcp://127.0.0.1:1\nserver=tcp://127.0.0.1:2\n");
   ASSERT_TRUE(parsed.config);
-  Shared shared{.boot_id = {}};
+  Sessions sessions;
+  Shared shared{.boot_id = {}, .sessions = sessions};
   Worker worker(std::make_shared<Config>(*parsed.config), shared, 0);
-  Resumer resumer(worker);
+  Resumer resumer(worker.links());
   Silent segment;
   std::array<int, 2> ends{};
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()), 0);
 
-  Peer& lost = worker.add_peer(ends[0], false, "lost", nullptr);
+  Peer& lost = worker.links().add(ends[0], false, "lost");
   resumer.start(lost, {segment.address()});
   Peer* other = nullptr;
-  worker.for_each_peer([&](Peer& peer) {
+  worker.links().for_each([&](Peer& peer) {
     if (peer.id() != lost.id()) other = &peer;
   });
   ASSERT_NE(other, nullptr);

@@ -6,11 +6,13 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "cloudbus/app/config/source_line.h"
 #include "cloudbus/core/base/time.h"
 #include "cloudbus/core/fanout/fanout.h"
 #include "cloudbus/core/policy/balance.h"
@@ -26,9 +28,16 @@ std::string_view name_of(LogLevel level);
 std::string_view name_of(LogFormat format);
 std::optional<LogLevel> parse_log_level(std::string_view text);
 
+// Numbers of services and of binds, from 1. What a reload leaves as it is keeps its number; no number is used twice.
+using ServiceId = std::uint32_t;
+using BindId = std::uint32_t;
+
 struct BindConfig {
   Endpoint endpoint;
-  int line = 0;
+  SourceLine line{};
+  BindId id = 0;
+
+  bool operator==(const BindConfig& other) const { return endpoint == other.endpoint; }
 };
 
 enum class Refresh {
@@ -42,16 +51,20 @@ struct HealthConfig {
   int fall = 3, rise = 2;             // see HealthRules
 
   bool is_active() const { return every != Duration::zero(); }
+  bool operator==(const HealthConfig&) const = default;
 };
 
 struct ServerConfig {
   Endpoint endpoint;
-  int line = 0;
+  SourceLine line{};
+
+  // Where it stands is no part of what it says.
+  bool operator==(const ServerConfig& other) const { return endpoint == other.endpoint; }
 };
 
-struct ServiceConfig {
+// What a file says of a service.
+struct ServiceSettings {
   std::string name;
-  int line = 0;
   std::vector<BindConfig> binds;
   std::vector<ServerConfig> servers;  // at least one
   std::string service;                // the name that OPEN carries; the section's own unless `service` is set
@@ -67,11 +80,18 @@ struct ServiceConfig {
   Mode mode = Mode::OneToOne;
   BalancePolicy balance = BalancePolicy::RoundRobin;
   FanoutLimits fanout;  // of the modes that have several legs
+
+  bool operator==(const ServiceSettings&) const = default;
+};
+
+struct ServiceConfig : ServiceSettings {
+  ServiceId id = 0;
+  SourceLine line{};
 };
 
 struct Config {
   Role role = Role::Controller;
-  std::string file;
+  std::vector<std::string> files{};      // the one that was named, and those that it includes
   std::vector<BindConfig> shared_binds;  // a segment's: they serve every service by name
   mode_t socket_mode = 0660;
   int threads = 1;  // `auto` is resolved already
@@ -79,10 +99,16 @@ struct Config {
   LogFormat log_format = LogFormat::Text;
   std::string pid_file;  // empty: none
   Duration drain_timeout = std::chrono::seconds(30);
-  std::uint64_t memory = std::uint64_t{512} << 20;  // bytes of buffers in the process
-  std::string nameservers;                          // "10.0.0.2:53,[::1]:5353"; empty: the system's
-  std::string urn_zone = "urn.arpa";                // below which the rules of URNs are
-  std::vector<ServiceConfig> services;
+  std::uint64_t memory = std::uint64_t{512} << 20;             // bytes of buffers in the process
+  std::string nameservers;                                     // "10.0.0.2:53,[::1]:5353"; empty: the system's
+  std::string urn_zone = "urn.arpa";                           // below which the rules of URNs are
+  std::vector<std::shared_ptr<const ServiceConfig>> services;  // in the order of the file
+  ServiceId last_service = 0;  // the greatest ids that were given away, by this configuration or one before it
+  BindId last_bind = 0;
+
+  const std::string& file() const { return files.front(); }
+  // "FILE:LINE"
+  std::string at(const SourceLine& line) const;
 };
 
 // Either a configuration or its errors in the order of their lines, each "FILE:LINE: what is wrong; what is allowed".

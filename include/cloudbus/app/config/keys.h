@@ -17,11 +17,11 @@ namespace cloudbus {
 // A service, and what is needed only until the whole file is read.
 struct ServiceDraft {
   ServiceConfig service;
-  std::optional<mode_t> socket_mode;                  // by default that of [Cloudbus]
-  std::unordered_map<std::string, int> server_lines;  // by the servers' addresses
+  std::optional<mode_t> socket_mode;                         // by default that of [Cloudbus]
+  std::unordered_map<std::string, SourceLine> server_lines;  // by the servers' addresses
   // What has to fit the number of servers; the lines are 0 where the key was not set, or not well.
   std::optional<Mode> mode;
-  int mode_line = 0, fanout_line = 0, quorum_line = 0;
+  SourceLine mode_line{}, fanout_line{}, quorum_line{};
 };
 
 enum class SectionKind { Daemon, Service };  // [Cloudbus] or the section of a service

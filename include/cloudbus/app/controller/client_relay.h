@@ -19,11 +19,13 @@ class Controller;
 class ClientRelay final : public Relay {
  public:
   // Around a client's socket. It waits for open_on() or start_legs().
-  ClientRelay(Controller& controller, Worker& worker, OwnerId id, const ServiceConfig& service, int fd,
-              const Address& client);
+  ClientRelay(Controller& controller, Worker& worker, const ServiceRef& service, int fd, const Address& client);
   ~ClientRelay() override;
 
-  const ServiceConfig& service() const { return service_; }
+  const ServiceConfig& config() const { return *service_; }
+  Service& its_service() const { return service_.service(); }
+  // While it is new: it begins with this configuration.
+  void take_version(const ServiceRef& version);
   std::string_view client() const { return client_.view(); }
   // No stream was asked for yet.
   bool is_new() const { return stage_ == Stage::Waiting && !legs_; }

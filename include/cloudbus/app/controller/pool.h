@@ -4,6 +4,7 @@
 // The links of a controller to one address: so many, kept open, dialled again when they are lost; and, with
 // `links = auto`, further ones while they are needed.
 
+#include <functional>
 #include <list>
 #include <string>
 
@@ -15,18 +16,15 @@
 
 namespace cloudbus {
 
-class Worker;
-
 class Pool {
  public:
   // One link that is to be there.
   struct Slot {
-    explicit Slot(Timers::Key its_key) : key(its_key) {}
+    Slot(Timers& timers, std::function<void(Slot&)> on_time) : timer(timers, [this, on_time] { on_time(*this); }) {}
 
-    Timers::Key key;
+    Timer timer;
     PeerId peer = 0;
     Backoff backoff{std::chrono::milliseconds(100), std::chrono::seconds(5)};
-    Time armed = Time::max();
     Time up_since = Time::max();  // of the link that is there
     std::string last_error;       // what was logged last, so that it is not logged again
     bool is_down = false;         // the last try failed, or the link was lost, and none is up since
@@ -36,8 +34,10 @@ class Pool {
     Time idle_since{};
   };
 
-  Pool(Worker& worker, const Address& address);
-  ~Pool();
+  // It is time for a slot to be dialled, or looked at: it has no peer, or look_again() was called for it.
+  using OnTime = std::function<void(Pool& pool, Slot& slot)>;
+
+  Pool(Context& context, Links& links, const Address& address, OnTime on_time);
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
@@ -45,13 +45,14 @@ class Pool {
   const std::string& address_text() const { return text_; }
   const std::string& name() const { return name_; }  // the address as an endpoint, for the log
   std::list<Slot>& slots() { return slots_; }
+  // But for the extra ones.
+  std::size_t kept_slots() const;
+  Slot& last_kept_slot();
 
   Health health;  // what the conversations say
 
-  // Pings every link so often from here on, unless another service asked for more: is_in() knows what comes of it.
+  // Pings every link so often from here on, or never: is_in() knows what comes of it.
   void check(const HealthConfig& config);
-  Timers::Key check_key() const { return check_key_; }
-  void on_check();
   bool is_in(Time now) const { return health.is_in(now) && checks_.is_in(now); }
 
   // The session with the fewest streams, of those that take one; one whose link has room if there is one. Null for
@@ -62,8 +63,8 @@ class Pool {
   // All links that are there are up, and do not answer now.
   bool is_unresponsive();
 
-  // From here on there may be extra links.
-  void grow() { may_grow_ = true; }
+  // Whether there may be extra links. Those that are there end when they are idle.
+  void set_growing(bool may_grow);
   // None of its links has room, none is being made, and it may have one more.
   bool needs_more();
   // The extra link has had no stream for so long that it is not needed.
@@ -71,11 +72,11 @@ class Pool {
   // Has the slot's timer run again in a while.
   void look_again(Slot& slot);
 
-  Slot& add_slot();
+  Slot& add_slot(bool is_extra);
   void remove_slot(Slot& slot);
   // Null when it could not be: then it is dialled later.
   Peer* dial(Slot& slot);
-  void on_ready(Slot& slot, Peer& peer);
+  void on_established(Slot& slot, Peer& peer);
   // The link is lost, or could not be made.
   void on_lost(Slot& slot, const std::string& reason, bool was_up, std::size_t lost_streams);
   // Another link takes the place of one that is draining.
@@ -85,8 +86,11 @@ class Pool {
 
  private:
   Duration dial_later(Slot& slot);
+  void on_check();
 
-  Worker& worker_;
+  Context& context_;
+  Links& links_;
+  OnTime on_time_;
   Address address_;
   std::string text_, name_;
   std::list<Slot> slots_;
@@ -94,8 +98,7 @@ class Pool {
 
   HealthConfig check_;
   Health checks_;
-  Timers::Key check_key_;
-  Time check_armed_ = Time::max();
+  Timer check_timer_{context_.timers(), [this] { on_check(); }};
   Time checked_at_ = Time::max();  // pings were sent then
 };
 

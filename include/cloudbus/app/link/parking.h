@@ -6,7 +6,7 @@
 
 #include <deque>
 
-#include "cloudbus/app/relay/relay.h"
+#include "cloudbus/app/link/links.h"
 
 namespace cloudbus {
 
@@ -15,7 +15,7 @@ class Parking {
   static constexpr std::size_t kMost = 1024;       // sessions
   static constexpr std::uint64_t kMemoryPart = 4;  // they keep one in so many bytes of the worker's budget
 
-  explicit Parking(Worker& worker) : worker_(worker) {}
+  explicit Parking(Links& links) : links_(links) {}
 
   void add(PeerId peer);
 
@@ -23,7 +23,7 @@ class Parking {
   Peer* find(PeerId id);
   static std::uint64_t kept_by(Peer& peer);
 
-  Worker& worker_;
+  Links& links_;
   std::deque<PeerId> parked_;  // the oldest first; some have gone on since
 };
 

@@ -3,29 +3,27 @@
 
 // The session with one controller or segment, and the link that carries it.
 
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "cloudbus/app/relay/relay.h"
+#include "cloudbus/app/link/links.h"
 #include "cloudbus/core/session/session.h"
 #include "cloudbus/net/link.h"
 
 namespace cloudbus {
 
-class Peer final : private LinkOwner {
+class Peer final : public TimerOwner, private LinkOwner {
  public:
-  // `name` is the address for the log; `service` is the only service served here, null for all of them.
-  // `connecting` when the socket is not connected yet.
-  Peer(Worker& worker, PeerId id, Role role, int fd, bool connecting, std::string name, const ServiceConfig* service);
+  // `name` is the address for the log. `connecting` when the socket is not connected yet.
+  Peer(Links& links, PeerId id, int fd, bool connecting, std::string name, const Origin& origin);
   ~Peer();
 
   PeerId id() const { return id_; }
   const std::string& name() const { return name_; }
   // The name without what kind of address it is: "10.0.0.2:9000".
   std::string address() const { return name_.starts_with("tcp://") ? name_.substr(6) : name_; }
-  const ServiceConfig* service() const { return service_; }
+  const Origin& origin() const { return origin_; }
   Session& session() { return session_; }
   const Session& session() const { return session_; }
   bool is_gone() const { return gone_; }
@@ -36,16 +34,13 @@ class Peer final : private LinkOwner {
   bool was_given_up() const { return given_up_; }
   std::size_t lost_streams() const { return lost_streams_; }
 
-  // Segment: streams that wait to be dialled, and how many are being dialled.
-  std::deque<OwnerId> dial_queue;
-  int dialing = 0;
   bool tells_congestion = false;  // to the role
-  bool is_touched = false;        // it stands in the worker's list for the end of the turn
+  bool is_touched = false;        // it stands in the list of Links for the end of the turn
 
   // The end of a turn: takes bytes from the streams whose turn it is, and writes once. True when there is more to do.
   bool flush();
   void close(LinkCode code, std::string reason) { session_.close(code, std::move(reason)); }
-  void on_deadline(Time now);
+  void on_deadline(Time now) override;
   // A ping is not answered for so long that this may be a peer that is stopped.
   bool is_unresponsive() const;
   // What it has to write waits for longer than a round trip.
@@ -87,10 +82,11 @@ class Peer final : private LinkOwner {
   void expire(Time now);
   void arm();
 
-  Worker& worker_;
+  Links& links_;
+  Context& context_;
   PeerId id_;
   std::string name_;
-  const ServiceConfig* service_;
+  Origin origin_;
   Session session_;
   std::unique_ptr<Link> link_;
   std::size_t read_size_;  // bytes

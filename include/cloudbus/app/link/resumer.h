@@ -18,25 +18,23 @@ namespace cloudbus {
 
 class Resumer {
  public:
-  explicit Resumer(Worker& worker) : worker_(worker) {}
-  ~Resumer();
+  explicit Resumer(Links& links) : links_(links) {}
   Resumer(const Resumer&) = delete;
   Resumer& operator=(const Resumer&) = delete;
 
   // `lost` waits for a link. The first of the addresses is the one that it had; the others may be the same segment's.
   void start(Peer& lost, std::vector<Address> addresses);
 
-  // What came of a link that is ready.
-  struct Ready {
+  // What came of a link that is established.
+  struct Established {
     bool is_own = false;  // it was dialled here
     PeerId replaces = 0;  // ... to the segment that took the index of this peer's: it is a new link like any other
   };
-  Ready on_ready(Peer& fresh);
+  Established on_established(Peer& fresh);
   // The segment agreed: the peer that goes on, null when it is no more.
   Peer* on_resumed(Peer& fresh, const ResumeFrame& answer, Bytes rest);
   // True for a link that was dialled here and came to nothing.
   bool on_gone(Peer& peer);
-  bool on_timer(Timers::Key key);
 
  private:
   struct Try {
@@ -44,9 +42,12 @@ class Resumer {
     bool is_first_address;
   };
   struct Search {
-    PeerId lost = 0;
-    Timers::Key key = 0;
-    Time armed = Time::max();
+    Search(Resumer& resumer, PeerId lost_peer)
+        : lost(lost_peer),
+          timer(resumer.links_.context().timers(), [&resumer, lost_peer] { resumer.on_time(lost_peer); }) {}
+
+    PeerId lost;
+    Timer timer;
     std::vector<Address> addresses;
     std::size_t next = 0;
     Backoff backoff{std::chrono::milliseconds(5), std::chrono::milliseconds(50)};
@@ -58,15 +59,15 @@ class Resumer {
   Search* find(PeerId lost);
   Search* search_of(PeerId one_try);
   Peer* find_lost(const Search& search);
+  void on_time(PeerId lost);
   void try_next(Search& search);
   void try_later(Search& search, Duration wait);
   void drop_try(PeerId id, std::string reason);
   void end(PeerId lost, PeerId except);
 
-  Worker& worker_;
+  Links& links_;
   std::unordered_map<PeerId, Search> searches_;  // by the peer that lost its link
   std::unordered_map<PeerId, PeerId> lost_of_;   // by try
-  std::unordered_map<Timers::Key, PeerId> lost_by_key_;
 };
 
 }  // namespace cloudbus

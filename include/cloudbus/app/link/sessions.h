@@ -7,18 +7,17 @@
 #include <mutex>
 #include <optional>
 
-#include "cloudbus/app/relay/relay.h"
+#include "cloudbus/app/link/links.h"
 #include "cloudbus/core/wire/hello.h"
 #include "cloudbus/core/wire/proof.h"
 
 namespace cloudbus {
 
-class Worker;
-
 class Sessions {
  public:
   struct Location {
-    Worker* worker;
+    Loop* loop;        // of its thread
+    PeerOwner* owner;  // of that thread
     PeerId peer;
   };
 

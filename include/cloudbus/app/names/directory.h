@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "cloudbus/app/roster/context.h"
 #include "cloudbus/core/names/ddds.h"
 #include "cloudbus/core/names/name_clock.h"
 #include "cloudbus/core/names/srv.h"
@@ -20,8 +21,6 @@
 #include "cloudbus/net/resolver.h"
 
 namespace cloudbus {
-
-class Worker;
 
 // The addresses of an endpoint.
 struct Targets {
@@ -34,18 +33,21 @@ class Directory {
  public:
   using Id = std::uint32_t;
 
-  explicit Directory(Worker& worker);
-  ~Directory();
+  explicit Directory(Context& context);
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
 
-  // Keeps track of an endpoint from here on; the same one has the same id. With `lazily`, its names are asked for
-  // again when their TTLs are over, otherwise only by renew().
+  // Keeps track of an endpoint until it was unwatched as often. While it is watched the same endpoint has the same id.
+  // With `lazily`, its names are asked for again when their TTLs are over, otherwise only by renew().
   Id watch(const Endpoint& endpoint, bool lazily);
+  // `lazily` as it was watched.
+  void unwatch(Id id, bool lazily);
   // In the order of the answers. Empty while nothing is known, and when there is nothing.
-  const Targets& targets(Id id) const { return entries_[id].targets; }
+  const Targets& targets(Id id) const { return entries_.at(id).targets; }
   // All that it depends on was answered, be it with nothing.
-  bool is_known(Id id) const { return entries_[id].is_known; }
+  bool is_known(Id id) const { return entries_.at(id).is_known; }
   // It is not known, and something that it depends on could not be resolved.
-  bool is_in_trouble(Id id) const { return entries_[id].is_in_trouble; }
+  bool is_in_trouble(Id id) const { return entries_.at(id).is_in_trouble; }
   // Asks for what is past its TTL. True while that is not answered: run() tells when it is.
   bool renew(Id id);
 
@@ -53,13 +55,16 @@ class Directory {
   // though it may be what was known.
   std::vector<Id> run();
 
+  // The configuration is another one: another name server, or another zone of URNs, is asked from here on.
+  void on_config();
+
  private:
   using Key = std::pair<Resolver::Kind, std::string>;
   struct Name {
     std::uint64_t token = 0;
     NameClock clock;
     std::set<Id> users;
-    bool is_lazy = false;
+    bool is_lazy = false;  // for one of its users
     bool is_told = false;  // that it cannot be resolved
     std::vector<Address> addresses;
     Time whole_at{};  // when all families were answered last
@@ -70,7 +75,7 @@ class Directory {
     explicit Entry(const Endpoint& its_endpoint) : endpoint(its_endpoint) {}
 
     Endpoint endpoint;
-    bool is_lazy = false;
+    std::size_t watchers = 0, lazy_watchers = 0;
     bool is_known = false, is_in_trouble = false;
     Targets targets;
     std::set<Key> names;  // that it depends on
@@ -94,6 +99,7 @@ class Directory {
   void add_rules(Look& look, const std::string& unique, const std::string& first_key);
   void add_uri(Look& look, const std::string& uri);
   void look_at(Id id);
+  void look_who_is_lazy(Entry& entry);
   void forget(const Key& key, Id user);
   void ask(const Key& key, Name& name);
   void on_answer(Resolver::Answer& answer, std::set<Id>& touched);
@@ -106,16 +112,17 @@ class Directory {
   void ask_due();
   void arm();
 
-  Worker& worker_;
+  Context& context_;
   Resolver resolver_;
-  std::vector<Entry> entries_;
+  std::unordered_map<Id, Entry> entries_;
   std::unordered_map<std::string, Id> ids_;  // by the endpoint's text
   std::map<Key, Name> names_;
   std::unordered_map<std::uint64_t, Key> tokens_;
-  std::set<Id> unasked_;  // entries to be told of in the next run()
   std::uint64_t last_token_ = 0;
-  std::uint64_t timer_key_;
-  Time armed_ = Time::max();
+  Id last_id_ = 0;
+  std::string urn_zone_;
+  Timer timer_{context_.timers(), [this] { is_time_ = true; }};
+  bool is_time_ = false;  // for ask_due()
 };
 
 }  // namespace cloudbus

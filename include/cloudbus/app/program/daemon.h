@@ -3,15 +3,18 @@
 
 // A whole process: configuration, listeners, workers, signals.
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "cloudbus/app/config/config.h"
+#include "cloudbus/app/config/diff.h"
+#include "cloudbus/app/link/sessions.h"
+#include "cloudbus/app/program/listeners.h"
+#include "cloudbus/app/program/options.h"
+#include "cloudbus/app/program/pid_file.h"
+#include "cloudbus/app/program/reload.h"
 #include "cloudbus/app/worker/worker.h"
-#include "cloudbus/net/listener.h"
 
 namespace cloudbus {
 
@@ -20,37 +23,52 @@ int run_program(Role role, int argc, char** argv);
 
 class Daemon {
  public:
-  explicit Daemon(std::shared_ptr<const Config> config);
+  // `options` outlive it.
+  Daemon(const Options& options, const Config& first);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // Listens at every bind, or returns all that is wrong, each as "FILE:LINE: ...".
-  std::vector<std::string> listen();
+  // Takes the first configuration: listens at every bind, and writes the pid file. Returns all that is wrong, each as
+  // "FILE:LINE: ..." where it has a line.
+  std::vector<std::string> start(const Config& first);
 
   // Serves until a signal ends it.
   void run();
 
  private:
-  void open(const BindConfig& bind, mode_t mode, const ServiceConfig* service, std::vector<std::string>& errors);
-  void serve(const ServiceConfig* service, int fd, const Address& peer);
+  std::vector<std::string> prepare(const Config& config);
+  void serve(BindId bind, ServiceId service, int fd, const Address& from);
   void log_start_up() const;
-  void log_pause(int error);
+
+  // A reload, step by step.
+  void reload();
+  void on_read(const Reload::Outcome& outcome);
+  void refuse(const std::vector<std::string>& errors);
+  void apply(const ConfigDiff& diff);
+  void on_applied(const ConfigDiff& diff);
+  void end_reload();
+
   void watch_signals();
   static void on_signal(int signal, short what, void* daemon) noexcept;
   void terminate();
   void stop_workers();
 
+  const Options& options_;
   std::shared_ptr<const Config> config_;
+  Sessions sessions_;
   Shared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;  // the first runs in the main thread, and accepts for all
   std::vector<std::thread> threads_;
-  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::unique_ptr<Listeners> listeners_;
+  std::unique_ptr<Reload> reload_;
+  PidFile pid_file_;
   std::vector<std::unique_ptr<Watch>> signals_;
+  Time reload_began_{};
+  std::size_t unapplied_ = 0;  // workers that have not taken the configuration yet
   std::size_t next_worker_ = 0;
   std::size_t undrained_ = 0;
   bool terminating_ = false;
-  Time last_pause_logged_{};
 };
 
 }  // namespace cloudbus

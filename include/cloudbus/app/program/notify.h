@@ -4,8 +4,11 @@
 
 namespace cloudbus {
 
-// Every bind is listening.
+// Every bind is listening; also at the end of a reload, one that was refused too.
 void notify_ready();
+
+// The configuration is read again.
+void notify_reloading();
 
 // The daemon drains; it takes no new clients.
 void notify_stopping();

@@ -14,7 +14,8 @@ class PidFile {
   PidFile& operator=(const PidFile&) = delete;
   ~PidFile();
 
-  // Writes it; an empty path is none. Returns what went wrong, or nothing.
+  // Writes it, and removes the one that was written before; an empty path is none. Returns what went wrong, or nothing;
+  // then the old one stays.
   std::string write(const std::string& path);
 
  private:

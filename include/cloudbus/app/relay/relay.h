@@ -12,8 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "cloudbus/app/config/config.h"
+#include "cloudbus/app/link/links.h"
 #include "cloudbus/app/log/log.h"
+#include "cloudbus/app/roster/conversation.h"
+#include "cloudbus/app/service/service.h"
 #include "cloudbus/core/base/short_text.h"
 #include "cloudbus/core/base/uuid.h"
 #include "cloudbus/core/flow/byte_queue.h"
@@ -26,42 +28,29 @@ namespace cloudbus {
 class Peer;
 class Worker;
 
-using PeerId = std::uint64_t;
-
-class Relay : private ReadinessOwner {
+class Relay : public Conversation, private ReadinessOwner {
  public:
-  virtual ~Relay();
+  ~Relay() override;
 
-  OwnerId id() const { return id_; }
   bool is_waiting() const { return stage_ == Stage::Waiting; }
-  bool is_closed() const { return stage_ == Stage::Closed; }
-  // For so long its stream waits for another link.
-  Duration resume_wait() const { return service_.resume; }
 
-  // --- What the peer says, of the stream that is this leg ---
-  virtual void on_accepted(LegId) {}
-  // Of the bytes, the last `part` belong to a frame that has not all arrived.
-  virtual void on_data(LegId leg, iovec* parts, int count, std::size_t size, std::size_t part);
-  virtual void on_finished(LegId leg);
-  // on_finished() follows whatever on_data() brings now.
-  void expect_finish();
-  virtual void on_stopped(LegId leg, StreamCode code);
-  // The stream is gone; what came before is delivered, then the socket is reset.
-  virtual void on_reset(LegId leg, StreamCode code);
-
-  // It is this stream's turn: reads from the socket into the session.
-  virtual void fill(Session& session, const Session::Quantum& quantum, LegId leg);
-  // Its socket had little to read lately.
-  bool says_little() const { return read_size_ == kSmallRead; }
-
-  // Ends the conversation at once, on both sides.
-  void abort(StreamCode code);
-
-  void on_deadline(Time now);
-
+  // --- As a conversation ---
+  bool is_closed() const override { return stage_ == Stage::Closed; }
+  ServiceId service() const override { return service_.service().id(); }
+  Duration resume_wait() const override { return service_->resume; }
+  void on_accepted(LegId) override {}
+  void on_data(LegId leg, iovec* parts, int count, std::size_t size, std::size_t part) override;
+  void expect_finish() override;
+  void on_finished(LegId leg) override;
+  void on_stopped(LegId leg, StreamCode code) override;
+  void on_reset(LegId leg, StreamCode code) override;
+  void fill(Session& session, const Session::Quantum& quantum, LegId leg) override;
+  bool says_little() const override { return read_size_ == kSmallRead; }
+  void abort(StreamCode code) override;
+  void on_deadline(Time now) override;
   // A read that took less than it asked for has emptied the socket, but a reset that came with the last bytes may be
-  // behind them, and no event will tell. Looks once the socket has been quiet; false while it has not.
-  bool look_behind(Time now);
+  // behind them, and no event will tell.
+  bool look_behind(Time now) override;
 
  protected:
   static constexpr std::uint32_t kSmallRead = 16 * 1024;
@@ -72,8 +61,7 @@ class Relay : private ReadinessOwner {
   enum class Stage : std::uint8_t { Waiting, Opening, Dialing, Open, Closed };
   enum class Side : std::uint8_t { Client, Server };
 
-  Relay(Worker& worker, OwnerId id, const ServiceConfig& service, Side near, std::string_view client,
-        const Uuid& conversation);
+  Relay(Worker& worker, const ServiceRef& service, Side near, std::string_view client, const Uuid& conversation);
 
   // --- Of the stream, or of the streams ---
   virtual void want();
@@ -123,8 +111,7 @@ class Relay : private ReadinessOwner {
   void log_step(std::string_view what) const;
 
   Worker& worker_;
-  const ServiceConfig& service_;
-  OwnerId id_;
+  ServiceRef service_;
   PeerId peer_ = 0;  // where there is one stream
   StreamId stream_ = 0;
   Connection connection_;

@@ -3,13 +3,15 @@
 
 // What a segment does: takes links from controllers, and connects each of their streams to a backend.
 
-#include <deque>
 #include <string>
-#include <string_view>
-#include <unordered_map>
+#include <vector>
 
 #include "cloudbus/app/link/parking.h"
+#include "cloudbus/app/link/peer.h"
 #include "cloudbus/app/segment/backends.h"
+#include "cloudbus/app/segment/builtins.h"
+#include "cloudbus/app/segment/dial_queue.h"
+#include "cloudbus/app/service/services.h"
 #include "cloudbus/app/worker/worker.h"
 
 namespace cloudbus {
@@ -18,38 +20,40 @@ class Segment final : public RoleLogic {
  public:
   explicit Segment(Worker& worker);
 
-  // A controller's link; owns `fd` from here on. `service` is the only one served at this bind, null for all of them.
-  void on_link(const ServiceConfig* service, int fd, const Address& address);
+  // A controller's link; owns `fd` from here on.
+  void on_link(const Origin& origin, int fd, const Address& address);
 
-  void on_start() override;
+  DialQueue& dial_queue() { return dial_queue_; }
+  Builtins& builtins() { return builtins_; }
+
+  void on_config(const ConfigDiff& diff) override;
   void on_targets(Directory::Id id) override;
   void on_established(Peer& peer) override;
   void on_opened(Peer& peer, const Event& event) override;
-  void on_peer_gone(Peer& peer) override;
+  void on_gone(Peer& peer) override;
   bool may_resume(const Peer&) const override { return !draining_; }
   void on_link_lost(Peer& peer, const std::string& reason) override;
   void on_resume(Peer& fresh, const ResumeFrame& request, Bytes rest) override;
-  void on_timer(Timers::Key key) override;
   void on_turn_end() override;
+  void on_reaped() override;
   void on_drain() override;
-  bool is_drained() const override { return peers_ == 0; }
+  bool is_drained() const override { return links_ == 0; }
 
  private:
-  Backends* find_service(const Peer& peer, const std::string& name);
-  void queue(Peer& peer, OwnerId relay);
-  void dial_some(Peer& peer);
-  void pause_dialling();
+  Service* find_service(const Peer& peer, const std::string& name);
+  void refuse(Peer& peer, const Event& event);
+  void drain_link(Peer& peer);
   void close_drained();
   void resume(PeerId id, const ResumeClaim& claim, Peer::Handover link);
 
   Worker& worker_;
-  std::unordered_map<std::string_view, Backends> services_;
-  std::deque<PeerId> dial_peers_;  // those with streams that wait to be dialled
-  std::vector<OwnerId> nameless_;  // streams that wait for the addresses of their server
+  Services services_;
+  DialQueue dial_queue_;
+  Builtins builtins_;
   Parking parking_;
-  Timers::Key pause_key_;
-  Time pause_until_{}, pause_armed_ = Time::max();
-  std::size_t peers_ = 0;
+  std::vector<Origin> origins_;  // where links may come in, in order
+  std::vector<PeerId> leaving_;  // links that came in where none may any more, until their streams have ended
+  std::size_t links_ = 0;
   bool draining_ = false;
 };
 

@@ -13,10 +13,13 @@
 
 namespace cloudbus {
 
+class Segment;
+
 class ServerRelay final : public Relay {
  public:
-  // For a stream that was opened. It waits for dial(). `backends` are those of the service, and outlive it.
-  ServerRelay(Worker& worker, OwnerId id, Backends& backends, Peer& peer, StreamId stream, const OpenRequest& request);
+  // For a stream that was opened. It waits for dial().
+  ServerRelay(Segment& segment, Worker& worker, const ServiceRef& service, Peer& peer, StreamId stream,
+              const OpenRequest& request);
 
   enum class Dialled : std::uint8_t {
     Begun,
@@ -55,14 +58,15 @@ class ServerRelay final : public Relay {
   void begin_dialing();
   void leave_dialing();
   void take_server(ServerIndex server);
-  Dialled dial_only();
+  Backends& backends() const { return static_cast<Backends&>(service_.service()); }
+  Dialled dial_only(ServerIndex server);
   Dialled dial_some();
   bool dial_builtin(Endpoint::Kind kind);
   Dialled dial_failed(int error);
   bool tries_again() const;
   void log_failure(const std::string& server, int error) const;
 
-  Backends& backends_;
+  Segment& segment_;
   std::unique_ptr<Dialing> dialing_;            // until it is connected
   std::unique_ptr<const std::string> address_;  // of the server, where it is not the configuration's
   ServerIndex server_ = 0;

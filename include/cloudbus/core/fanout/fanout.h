@@ -35,6 +35,8 @@ struct FanoutLimits {
   std::uint32_t legs = 0;                       // how many servers a client is sent to; 0 is all of them
   std::uint32_t quorum = 1;                     // legs that are accepted before anything is sent
   std::uint64_t lag = std::uint64_t{16} << 20;  // bytes that a leg may be behind the fastest
+
+  bool operator==(const FanoutLimits&) const = default;
 };
 
 //   waiting --on_opened()--> opening --ACCEPT--> open --both directions have ended--> ended

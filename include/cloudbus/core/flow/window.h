@@ -34,6 +34,8 @@ class Budget {
   std::uint64_t kept() const { return kept_; }
 
   std::uint64_t limit() const { return limit_; }
+  // What was reserved stays; nothing more is while there is more than the new limit.
+  void set_limit(std::uint64_t bytes) { limit_ = bytes; }
   std::uint64_t buffered() const { return buffered_; }
   bool pressed() const { return buffered_ > limit_ / 2 || (whole_ && whole_->pressed()); }
   bool exhausted() const { return buffered_ > limit_ || (whole_ && whole_->exhausted()); }

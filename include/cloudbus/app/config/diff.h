@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What is different between two configurations of a daemon, one after the other.
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "cloudbus/app/config/config.h"
+
+namespace cloudbus {
+
+struct ConfigDiff {
+  using Services = std::vector<std::shared_ptr<const ServiceConfig>>;
+
+  std::shared_ptr<const Config> before, after;
+  Services added, changed, removed;  // `changed` as they are now
+  std::size_t unchanged = 0;
+
+  bool is_empty() const { return added.empty() && changed.empty() && removed.empty(); }
+};
+
+// A service is the same one as long as it has the same name, a bind as long as it has the same address. Both keep their
+// ids; what is new gets new ones. Services that say the same are the very objects of `before` in `after`.
+ConfigDiff compare(std::shared_ptr<const Config> before, Config after);
+
+// A configuration without services, with which a daemon begins: it differs from the first one in all of its services.
+Config empty_config(const Config& first);
+
+}  // namespace cloudbus
