@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Deadlines of many things, by number. A deadline that passes too early is harmless: whoever is woken looks at its own
-// deadline again, so that activity needs to touch nothing here.
+// Deadlines of many objects, by number. A deadline that passes too early is harmless: the object looks at its own
+// deadline again. So activity need not change anything here.
 
 #include <cstdint>
 #include <set>
@@ -32,7 +32,7 @@ class Timers {
 
   Time next() const { return queue_.empty() ? Time::max() : queue_.begin()->first; }
 
-  // Takes one key whose deadline has passed; false when there is none. Its `armed` is nothing now.
+  // Takes one key whose deadline has passed; false when there is none. The caller then sets `armed` to Time::max().
   bool take_due(Time now, Key& key) {
     if (queue_.empty() || queue_.begin()->first > now) return false;
     key = queue_.begin()->second;

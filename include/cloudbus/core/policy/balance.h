@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Which of a service's servers a client is sent to, and which comes next when one cannot be had. Knows nothing of
-// sockets: servers are numbers from 0 in the order of the configuration.
+// Which of a service's servers a client is sent to, and which comes next when one is unreachable. Knows nothing of
+// sockets: servers are numbers from 0, in the order of the configuration.
 
 #include <cstddef>
 #include <cstdint>
@@ -25,16 +25,16 @@ using ServerIndex = std::uint32_t;
 
 class Balance {
  public:
-  // `names` identify the servers for Hash; their order does not matter to it. There is at least one. The round robin
-  // starts at `first`, modulo their number: threads share nothing, and shall not all start with the same server.
+  // `names` identify the servers, at least one; for Hash their order does not matter. The round robin starts at `first`
+  // modulo the number of servers: threads share nothing, and should not all start with the same server.
   Balance(BalancePolicy policy, std::span<const std::string> names, std::size_t first = 0);
 
-  // Appends every server to `order`, the one to be tried first in front. `client` is what Hash goes by; `random` is
-  // drawn anew for each call, all numbers being as likely.
+  // Appends every server to `order`, in the order in which to try them. Hash uses `client`; `random` is drawn for each
+  // call, all numbers equally likely.
   void order(std::string_view client, std::uint64_t random, std::vector<ServerIndex>& order);
 
-  // A conversation with a server has begun, with the opening of it, or ended. The round robin goes on behind the server
-  // that was begun last, so that the share of one that is passed over is spread over all others.
+  // A conversation with a server is being opened, or has ended. The round robin goes on behind the server of the last
+  // begin(), so that the share of a server that is passed over is spread over all others.
   void begin(ServerIndex server);
   void end(ServerIndex server) { loads_[server]--; }
   std::uint64_t load(ServerIndex server) const { return loads_[server]; }
@@ -45,9 +45,9 @@ class Balance {
 
   BalancePolicy policy_;
   std::vector<std::uint64_t> seeds_;   // of the servers' names; for Hash
-  std::vector<std::uint64_t> scores_;  // of the servers for one client; kept for its memory
+  std::vector<std::uint64_t> scores_;  // of the servers for one client; a member only to reuse its memory
   std::vector<std::uint64_t> loads_;   // conversations now
-  std::size_t next_;                   // of the round robin
+  std::size_t next_;                   // server of the round robin
 };
 
 }  // namespace cloudbus
