@@ -163,7 +163,7 @@ void Fanout::latch(LegId id) {
   trim();
 }
 
-// No other leg can answer any more.
+// From here on no other leg can answer.
 bool Fanout::is_alone(LegId id) const {
   for (LegId other = 0; other < leg_count(); other++)
     if (other != id && legs_[other].is_living() && (legs_[other].answers || !legs_[other].held.empty())) return false;

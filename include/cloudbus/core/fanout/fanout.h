@@ -213,7 +213,7 @@ class Fanout {
   bool finished_ = false;  // the client's FIN was read
   bool broken_ = false;
   bool cut_ = false;                // a leg was lost in the middle of its answer
-  std::optional<StreamCode> stop_;  // the client reads no more
+  std::optional<StreamCode> stop_;  // the client no longer reads
   StreamCode code_ = StreamCode::Cancelled;
 };
 

@@ -105,7 +105,7 @@ class Session {
   void finish(StreamId stream);
   // This end no longer reads.
   void stop(StreamId stream, StreamCode code);
-  // Ends the stream at once, both ways.
+  // Ends the stream at once, in both directions.
   void reset(StreamId stream, StreamCode code);
   // `bytes` that were received were handed on.
   void consumed(StreamId stream, std::size_t bytes, Time now);
