@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kUnixHeader = offsetof(sockaddr_un, sun_path);
 constexpr std::size_t kUnixName =
-    sizeof(sockaddr_un::sun_path) - 1;  // a path needs its NUL; an abstract name its first
+    sizeof(sockaddr_un::sun_path) - 1;  // a path needs a NUL at its end, an abstract name one in front
 constexpr std::string_view kAllowed =
     "allowed are tcp://HOST:PORT, tcp://IPV4:PORT, tcp://[IPV6]:PORT, unix:///PATH, unix:@NAME, srv:NAME, "
     "urn:bus:NAME, naptr:NAME, builtin:echo and builtin:discard";
@@ -142,7 +142,7 @@ EndpointResult parse_unix(std::string_view text) {
   return {Endpoint{kind, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&un), size), {}, 0}, {}};
 }
 
-// It is wanted for each conversation, and inet_ntop is slow.
+// Every conversation needs one, and inet_ntop is slow.
 std::string ipv4_text(std::uint32_t host, int port) {
   char text[sizeof "255.255.255.255:65535"];
   char* out = text;

@@ -44,7 +44,8 @@ void Checker::begin() {
       }
       one.connected.start(loop_.base(), one.fd, EV_WRITE, on_writable, &one);
       one.silent.start_timer(loop_.base(), patience_, on_silent, &one);
-    } else if (!is_out_of_descriptors(dialled.error) && dialled.error != EAGAIN) {  // a Unix server's queue is full
+    } else if (!is_out_of_descriptors(dialled.error) &&
+               dialled.error != EAGAIN) {  // EAGAIN: the queue of a Unix server is full
       owner_.on_checked(address, dialled.error);
     }
   }

@@ -18,7 +18,7 @@ void Connection::start(Loop& loop, int fd, bool is_unix, ReadinessOwner& owner) 
   fd_ = fd;
   is_unix_ = is_unix;
   if (!loop.readiness().add(fd, owner))
-    ::shutdown(fd, SHUT_RDWR);  // it would say nothing more: the first read finds its end
+    ::shutdown(fd, SHUT_RDWR);  // without events only a read would tell: the next one finds the end
 }
 
 IoResult Connection::read(iovec* parts, int count) {

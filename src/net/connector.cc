@@ -65,7 +65,7 @@ void Connector::on_result(Try& one) {
   open_--;
   if (error == 0 || is_reset_behind_bytes(fd, error)) {
     std::size_t index = one.index;
-    for (const Try& other : tries_)  // it was given its time, and another one was faster
+    for (const Try& other : tries_)  // an earlier address had its time, and this one was faster
       if (other.fd >= 0 && other.index < index) owner_.on_address_failed(other.index, ETIMEDOUT);
     close_all();
     return owner_.on_connected(index, fd, error != 0);

@@ -26,7 +26,7 @@ enum class Type : std::uint16_t { A = 1, Ns = 2, Cname = 5, Soa = 6, Aaaa = 28, 
 enum Flag : std::uint16_t { kResponse = 0x8000, kOpcode = 0x7800, kTruncated = 0x0200, kResponseCode = 0x000F };
 enum ResponseCode : std::uint16_t { kNoError = 0, kNameError = 3 };
 
-// Takes fields off a message. What is not there, or is invalid, is empty or 0, and the reader is broken from then on.
+// Takes fields off a message. A field that is missing or invalid is empty or 0, and the reader is broken from then on.
 class Reader {
  public:
   explicit Reader(Bytes message) : Reader(message, 0, message.size()) {}
@@ -40,13 +40,13 @@ class Reader {
     return is_broken_ ? Int{0} : load<Int>(bytes.data());
   }
 
-  // As many bytes as there are at `to`.
+  // Takes as many bytes as fit into `to`.
   void take_into(void* to, std::size_t size) { std::ranges::copy(take_bytes(size), static_cast<std::byte*>(to)); }
 
   // A <character-string>. Section 3.3.
   std::string take_text() { return std::string(as_text(take_bytes(take<std::uint8_t>()))); }
 
-  // A reader of the next bytes. Names in it may point to all of the message.
+  // A reader of the next bytes. Names in them may point to the whole message.
   Reader take_part(std::size_t size) {
     const std::size_t begin = at_;
     take_bytes(size);
@@ -141,7 +141,7 @@ std::string name_of(std::uint16_t response_code) {
   return fmt::format("RCODE {}", response_code);
 }
 
-// How long it may be kept that there is nothing: the SOA's own TTL, or its last field. RFC 2308, section 5.
+// How long an absence may be cached: the SOA's own TTL, or its last field. RFC 2308, section 5.
 Duration absence_ttl(Resource& soa) {
   soa.data.take_name();
   soa.data.take_name();
@@ -200,7 +200,7 @@ class Message {
     return resources;
   }
 
-  // Goes from a name to the one that it is an alias of. RFC 1034, section 3.6.2.
+  // Follows an alias from one name to the next. RFC 1034, section 3.6.2.
   static std::optional<DnsFailure> follow_aliases(const std::vector<Resource>& answers, std::string& name,
                                                   Duration& ttl) {
     for (int aliases = 0; aliases <= kMaxAliases; aliases++) {
@@ -215,8 +215,7 @@ class Message {
     return DnsFailure{"the aliases in the answer have no end"};
   }
 
-  // RFC 2308, section 2.2: NS records without a SOA are a referral, which a server that asks others itself does not
-  // give.
+  // RFC 2308, section 2.2: NS records without a SOA are a referral, which a recursive server does not give.
   Found absence(Duration ttl) {
     std::vector<Resource> authorities = take_resources(counts_[kAuthorities]);
     if (rest_.is_broken()) return malformed();

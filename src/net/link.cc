@@ -101,15 +101,15 @@ void Link::write(Output& output, Duration round_trip) {
   limit_unwritten(round_trip);
 }
 
-// The kernel takes whole buffers, and more than it was told. On a slow link that matters: what is taken in now would
-// only wait, and who is to go first may come until there is room.
+// The kernel takes whole buffers, and so more than its limit. On a slow link that matters: bytes that are taken in now
+// would only wait, and bytes that should go first may come before there is room.
 bool Link::is_overfull(Duration round_trip) const {
   if (!queue_limit_.is_slow(round_trip, loop_.now())) return false;
   int bytes = 0;
   return ::ioctl(fd_, SIOCOUTQNSD, &bytes) == 0 && static_cast<std::size_t>(bytes) >= unsent_;
 }
 
-// Half of it may stand in the kernel: doc/protocol.md, section 8.
+// Half of the limit may wait in the kernel: doc/protocol.md, section 8.
 void Link::limit_unwritten(Duration round_trip) {
   most_unwritten_ = queue_limit_.most(round_trip, loop_.now());
   std::size_t unsent = std::min(most_unwritten_ / 2, kMostUnsent);

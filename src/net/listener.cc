@@ -22,7 +22,7 @@ constexpr Duration kPause = std::chrono::milliseconds(100);  // when descriptors
 
 std::string with_error(std::string_view what) { return fmt::format("{}: {}", what, std::strerror(errno)); }
 
-// Whether somebody answers at a Unix address. EAGAIN is a full queue: somebody who is busy.
+// Whether a process listens at a Unix address. EAGAIN is a full queue: the process is busy.
 bool is_live(const Address& address) {
   int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return true;
@@ -31,7 +31,7 @@ bool is_live(const Address& address) {
   return live;
 }
 
-// Makes way for a Unix socket file, or says why that cannot be.
+// Removes a stale Unix socket file, or says why there can be no new one.
 std::optional<std::string> clear_path(const Address& address) {
   std::string path = address.path();
   struct stat info;
@@ -44,7 +44,7 @@ std::optional<std::string> clear_path(const Address& address) {
 }
 
 int bind_with_mode(int fd, const Address& address, mode_t mode) {
-  mode_t before = ::umask(0777 & ~mode);  // never open to more than asked for, not even for a moment
+  mode_t before = ::umask(0777 & ~mode);  // never more permissions than asked for, not even for a moment
   int result = ::bind(fd, address.data(), address.size());
   ::umask(before);
   return result;
@@ -137,7 +137,7 @@ bool Listener::accept_some() {
   return true;
 }
 
-// The listener would stay readable, and the loop would spin.
+// Without the pause the listener would stay readable, and the loop would spin.
 void Listener::pause(int error) {
   readable_.stop();
   resume_.start_timer(loop_.base(), kPause, on_resume, this);

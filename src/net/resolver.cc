@@ -13,7 +13,7 @@
 namespace cloudbus {
 namespace {
 
-constexpr int kTryMs = 1000;    // until the next server, or the next try, for which c-ares doubles it
+constexpr int kTryMs = 1000;    // until the next server; c-ares doubles it for the next try
 constexpr int kTries = 2;       // so that three servers are asked within the deadline
 constexpr int kUdpSize = 1232;  // bytes that fit everywhere; longer answers come by TCP
 constexpr int kClassIn = 1, kTypeA = 1, kTypeAaaa = 28, kTypeSrv = 33, kTypeNaptr = 35;
@@ -53,7 +53,7 @@ void Resolver::open() {
   open_error_ = status == ARES_SUCCESS ? "" : ares_strerror(status);
 }
 
-// Calls back for every query that is under way.
+// Calls back for every pending query.
 void Resolver::close() {
   if (channel_) ares_destroy(std::exchange(channel_, nullptr));
   timer_.stop();
@@ -74,7 +74,7 @@ Time Resolver::Query::next() const {
   return has_part() ? std::min(deadline, host->part_at()) : deadline;
 }
 
-// --- Asking ------------------------------------------------------------------------------------------------------
+// --- Queries -----------------------------------------------------------------------------------------------------
 
 Resolver::Query& Resolver::add_query(std::uint64_t token) {
   std::uint64_t id = ++last_id_;
@@ -107,7 +107,7 @@ void Resolver::ask_host(Query& query, const std::string& name) {
   go_on(query);
 }
 
-// Those of the system's configuration, as c-ares has read it.
+// The search list of the system's configuration, as c-ares has read it.
 std::vector<std::string> Resolver::search_names_of(const std::string& name) const {
   ares_options options{};
   int mask = 0;
@@ -118,7 +118,7 @@ std::vector<std::string> Resolver::search_names_of(const std::string& name) cons
   return search_names(name, domains, ndots);
 }
 
-// Asks for the next name, if it is time, and answers, if all is known. It may be the query's end.
+// Looks up the next name when it is time, and answers when all is known. May end the query.
 void Resolver::go_on(Query& query) {
   HostLookup& host = *query.host;
   while (host.state() == HostLookup::State::Asking && !query.is_answered) {
@@ -162,7 +162,7 @@ void Resolver::answer(Query& query, Answer answer) {
   query.is_part_answered = true;
   answer.token = query.token;
   answers_.push_back(std::move(answer));
-  loop_.go_on();  // they are taken at the end of a turn
+  loop_.go_on();  // answers are taken at the end of a turn
 }
 
 void Resolver::end(Query& query) { queries_.erase(query.id); }

@@ -9,7 +9,7 @@ namespace cloudbus {
 namespace {
 
 // Over loopback there is no congestion to control, and an algorithm that paces itself with timers (BBR) costs a quarter
-// of the processor's time there. Reno has no timers, and every kernel has it: tcp(7).
+// of the CPU time there. Reno has no timers, and every kernel has it: tcp(7).
 constexpr char kPlainControl[] = "reno";
 
 }  // namespace

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// An Address is what a socket has; an Endpoint is what a configuration names.
-// Both are plain values. Nothing here opens a socket or asks DNS.
+// An Address is what a socket has; an Endpoint is what a configuration names. Both are plain values. Nothing here opens
+// a socket or queries DNS.
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -65,7 +65,7 @@ struct Endpoint {
 
   static Endpoint of(const Address& address);
 
-  // DNS knows its addresses.
+  // Its addresses come from DNS.
   bool is_name() const { return kind == Kind::Host || kind == Kind::Srv || kind == Kind::Urn || kind == Kind::Naptr; }
   bool is_builtin() const { return kind == Kind::BuiltinEcho || kind == Kind::BuiltinDiscard; }
   bool is_port_zero() const { return (kind == Kind::Tcp && address.port() == 0) || (kind == Kind::Host && port == 0); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Tries again and again whether addresses can be connected to, and closes what it has connected.
+// Checks periodically whether addresses accept connections, and closes the connections.
 
 #include <list>
 #include <vector>
@@ -13,9 +13,9 @@ namespace cloudbus {
 
 class CheckOwner {
  public:
-  // What is to be checked now.
+  // The addresses to check now.
   virtual std::vector<Address> addresses_to_check() noexcept = 0;
-  // `error` is of errno, 0 when it could be connected to; ETIMEDOUT when it was silent.
+  // `error` is an errno: 0 when the address was connected, ETIMEDOUT when it was silent.
   virtual void on_checked(const Address& address, int error) noexcept = 0;
 
  protected:
@@ -29,7 +29,7 @@ class Checker {
   Checker(const Checker&) = delete;
   Checker& operator=(const Checker&) = delete;
 
-  // The first time at once.
+  // The first check is at once.
   void start() { begin(); }
 
  private:

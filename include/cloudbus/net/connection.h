@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// A stream socket of a client or a backend, non-blocking, with its readiness.
+// A non-blocking stream socket of a client or a backend, with its readiness.
 //
 // Readiness is edge triggered: on_ready() tells of changes, and the owner remembers what is still readable or writable.
 
@@ -13,7 +13,7 @@
 
 namespace cloudbus {
 
-// What came of a read or a write.
+// The result of a read or a write.
 enum class Io : unsigned char { Done, Again, End, Broken, NotReading };
 
 struct IoResult {
@@ -28,25 +28,25 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Takes a non-blocking socket over, a Unix or a TCP one.
+  // Takes over a non-blocking socket, Unix or TCP.
   void start(Loop& loop, int fd, bool is_unix, ReadinessOwner& owner);
   bool is_open() const { return fd_ >= 0; }
   bool is_unix() const { return is_unix_; }
 
-  // Reads into `parts`. End: the peer has ended. Broken: reset, or another error.
+  // Reads into `parts`. End: the peer has ended. Broken: a reset or another error.
   IoResult read(iovec* parts, int count);
-  // NotReading: a Unix peer that reads no more but may still write. Broken: reset, or another error. `more`: finish()
-  // or another write follows at once, so that the last bytes need not go alone.
+  // NotReading: a Unix peer that no longer reads but may still write. Broken: a reset or another error. `more`:
+  // finish() or another write follows at once, so that the last bytes can wait for it.
   IoResult write(iovec* parts, int count, bool more = false);
 
-  // No more will be written: FIN.
+  // Nothing more will be written: FIN.
   void finish();
-  // No more will be read, told to the peer where its kind of socket can be told.
+  // Nothing more will be read. A Unix peer is told so; TCP cannot say it.
   void stop_reading();
 
-  // The error that is pending on the socket, or that of the last write, or 0; looked at while reading is paused.
+  // The pending error of the socket, or the error of the last write, or 0; for use while reading is paused.
   int take_error();
-  // With an error of take_error(): something can be read that came before it.
+  // With an error of take_error(): bytes that came before the error can still be read.
   bool is_reset_behind_bytes(int error) const;
   // Bytes written but not yet taken by the peer's kernel.
   std::size_t unacknowledged() const;
@@ -57,7 +57,7 @@ class Connection {
 
  private:
   int fd_ = -1;
-  short error_ = 0;  // of errno, of a write that failed
+  short error_ = 0;  // errno of a failed write
   bool is_unix_ = false;
 };
 

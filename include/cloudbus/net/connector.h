@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Connects to the first of several addresses that can be connected to: RFC 8305, section 5.
+// Connects to the first of several addresses that accepts: RFC 8305, section 5.
 //
-// The next address is tried when the one before has failed; while it is silent, after 250 ms if it is of another
-// family, else after its share of the time. Those that were begun go on.
+// The next address is tried when the one before has failed. While that one is silent, the next is tried after the
+// silent one's share of the time, and after at most 250 ms if the next is of another family. Tries that were begun go
+// on.
 
 #include <cstddef>
 #include <deque>
@@ -17,11 +18,11 @@ namespace cloudbus {
 
 class ConnectorOwner {
  public:
-  // The socket is the owner's; `is_broken` when it was reset already, and there are bytes to be read before that. Here
-  // and in on_all_failed() the owner may destroy the connector.
+  // The owner takes over the socket. `is_broken`: the socket was already reset, and there are bytes to read before the
+  // reset. Here and in on_all_failed() the owner may destroy the connector.
   virtual void on_connected(std::size_t index, int fd, bool is_broken) noexcept = 0;
   virtual void on_address_failed(std::size_t index, int error) noexcept = 0;
-  // The last of them failed, with this error of errno.
+  // All addresses failed, the last one with this errno.
   virtual void on_all_failed(int error) noexcept = 0;
 
  protected:

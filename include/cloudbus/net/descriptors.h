@@ -8,7 +8,7 @@
 namespace cloudbus {
 
 struct DescriptorLimit {
-  std::uint64_t before, now;  // the soft limit, before and after it was raised to the hard one
+  std::uint64_t before, now;  // the soft limit, before and after raising it to the hard limit
 };
 
 DescriptorLimit raise_descriptor_limit();

@@ -3,8 +3,9 @@
 
 // The addresses of a host, put together from the answers to its A and AAAA queries. Knows no sockets.
 //
-// Both are asked for at once. When one was answered with addresses, they are had after a short delay, whatever becomes
-// of the other: RFC 8305, section 3. The next name of the search list is asked for when both say that there is nothing.
+// Both queries are sent at once. When one was answered with addresses, these are available after a short delay, whether
+// the other is answered or not: RFC 8305, section 3. The next name of the search list is looked up when both answers
+// say that there is nothing.
 
 #include <array>
 #include <cstddef>
@@ -22,12 +23,12 @@ class HostLookup {
   static constexpr Duration kResolutionDelay = std::chrono::milliseconds(50);
   enum class Family : unsigned char { Ipv4, Ipv6 };
   enum class State : unsigned char {
-    Asking,   // both queries for name() are to be made
+    Asking,   // both queries for name() are to be sent
     Waiting,  // for the answers
     Over,
   };
 
-  // At least one, in the order in which they are asked for.
+  // `names`: at least one, in the order in which they are looked up.
   explicit HostLookup(std::vector<std::string> names) : names_(std::move(names)) {}
 
   State state() const { return state_; }
@@ -36,11 +37,11 @@ class HostLookup {
   // The answers to both queries follow ask(), each once.
   void on_answer(Family family, DnsAnswer<HostRecord> answer, Time now);
 
-  // When what is there is had, though one family has not answered. Never, if there is nothing.
+  // When the addresses of one family are used although the other has not been answered; Time::max() without addresses.
   Time part_at() const { return part_at_; }
 
-  // What is known, in the order of the families. A family that has not answered, or failed, is unknown beside the
-  // other's addresses; without these nothing is known.
+  // What is known, in the order of the families. A family whose query failed or was not answered is `unknown` beside
+  // the addresses of the other family; without such addresses the whole answer is a failure.
   struct Result {
     DnsAnswer<HostRecord> answer;
     int unknown = AF_UNSPEC;
@@ -55,7 +56,7 @@ class HostLookup {
   State state_ = State::Asking;
   std::array<Half, 2> halves_;  // by family
   Time part_at_ = Time::max();
-  DnsAbsence absence_;  // what the answers so far say together; the TTL is the least that one of them says
+  DnsAbsence absence_;  // what the answers so far say together; the TTL is the least of them
 };
 
 }  // namespace cloudbus

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The names that this machine knows by itself: /etc/hosts, and localhost (RFC 6761, section 6.3). The file is read anew
+// The names that this host knows without DNS: /etc/hosts, and localhost (RFC 6761, section 6.3). The file is read again
 // each time.
 
 #include <ares.h>
@@ -20,13 +20,13 @@ class HostsFile {
   HostsFile(const HostsFile&) = delete;
   HostsFile& operator=(const HostsFile&) = delete;
 
-  // With port 0; none if it does not know the name.
+  // Addresses with port 0; none if the name is unknown.
   std::vector<Address> find(const std::string& name);
 
  private:
   static void on_found(void* addresses, int status, int timeouts, ares_addrinfo* found);
 
-  ares_channel channel_ = nullptr;  // which has no servers to ask
+  ares_channel channel_ = nullptr;  // a channel without DNS servers
 };
 
 }  // namespace cloudbus

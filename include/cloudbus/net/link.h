@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The connection that carries a session: it is always read, and written once for each turn of the loop.
+// The connection that carries a session: always read, and written once in each turn of the loop.
 
 #include <string>
 
@@ -23,7 +23,7 @@ class LinkOwner {
 
 class Link {
  public:
-  // Takes a non-blocking socket over; one that is still connecting becomes writable once it is connected.
+  // Takes over a non-blocking socket; one that is still connecting becomes writable once it is connected.
   Link(Loop& loop, int fd, LinkOwner& owner, const SmallTraffic& small);
   ~Link();
   Link(const Link&) = delete;
@@ -31,29 +31,29 @@ class Link {
 
   enum class Status : unsigned char { Open, Ended, Broken };
 
-  // Reads into `buffer` once; returns what came, nothing where there was nothing. Look at status() after it.
+  // Reads into `buffer` once; returns what came, which may be nothing. Look at status() afterwards.
   Bytes read(MutableBytes buffer);
 
-  // Writes what the kernel takes. While is_blocked(), on_link_writable() will tell when to go on. `round_trip` is the
-  // link's, 0 while it is not known.
+  // Writes what the kernel takes. While is_blocked(), on_link_writable() says when to go on. `round_trip` is the RTT of
+  // the link, 0 while it is unknown.
   void write(Output& output, Duration round_trip);
 
   bool is_blocked() const { return blocked_; }
-  // How many bytes of output may stand before more is taken in.
+  // Above how many bytes of backlog nothing more is taken in.
   std::size_t most_unwritten() const { return most_unwritten_; }
-  Time blocked_since() const { return blocked_since_; }  // while it is
+  Time blocked_since() const { return blocked_since_; }  // valid while is_blocked()
   Status status() const { return status_; }
-  int error() const { return error_; }  // of errno, when broken
+  int error() const { return error_; }  // errno, when broken
 
-  // Calls on_link_writable() when the socket connected, or failed to: then take_error() is not 0.
+  // Calls on_link_writable() when the socket has connected or has failed to; take_error() says which.
   void wait_connected() { block(); }
   int take_error();
 
-  // The socket is the caller's from here on; nothing may be called any more.
+  // The caller takes over the socket; nothing may be called afterwards.
   int release();
 
  private:
-  // Less than the windows of two streams: a link that is slow has to show it.
+  // Less than the windows of two streams, so that a slow link blocks.
   static constexpr std::size_t kMostUnsent = 256 * 1024;
 
   static void on_readable(int fd, short what, void* owner) noexcept;
@@ -71,7 +71,7 @@ class Link {
   Time blocked_since_{};
   QueueLimit queue_limit_;
   std::size_t most_unwritten_ = QueueLimit::kMost;
-  std::size_t unsent_ = kMostUnsent;  // bytes at most in the kernel
+  std::size_t unsent_ = kMostUnsent;  // bytes, at most, that the kernel has and has not sent
   Status status_ = Status::Open;
   int error_ = 0;
   Watch readable_, writable_;

@@ -12,11 +12,11 @@
 
 namespace cloudbus {
 
-// A socket that listens, and its file when it has one. The file is removed with it.
+// A socket that listens, and its file if it has one. The destructor removes the file.
 class ListeningSocket {
  public:
-  // Binds and listens, or says why not. A stale Unix socket file is replaced; a live one, or a file that is no socket,
-  // is an error. `mode` is for the permissions of a socket file.
+  // Binds and listens, or says why that failed. A stale Unix socket file is replaced; a live one, or a file that is no
+  // socket, is an error. `mode` has the permissions of a socket file.
   static std::variant<ListeningSocket, std::string> open(const Endpoint& endpoint, mode_t mode);
 
   ListeningSocket(ListeningSocket&& other) noexcept;
@@ -40,8 +40,8 @@ class ListeningSocket {
 
 class Listener {
  public:
-  // `on_accept` owns the descriptor that it gets, non-blocking. `on_pause` is told the error that stopped accepting
-  // for a moment: out of descriptors or memory.
+  // `on_accept` takes over a non-blocking descriptor. `on_pause` gets the error that stopped accepting for a moment:
+  // out of descriptors or memory.
   using OnAccept = std::function<void(int fd, const Address& peer)>;
   using OnPause = std::function<void(int error)>;
 

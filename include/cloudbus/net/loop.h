@@ -3,8 +3,8 @@
 
 // The event loop of one worker: libevent for readiness and timers, and turns.
 //
-// A turn is: wait for events, run their callbacks, then call the end of the turn once. Whatever the callbacks caused is
-// written, and what they ended is destroyed, at the end of the turn.
+// A turn is: wait for events, run their callbacks, then call `end_of_turn` once. What the callbacks caused is written,
+// and what they ended is destroyed, at the end of the turn.
 
 #include <event2/event.h>
 
@@ -30,20 +30,20 @@ class Loop {
   event_base* base() const { return base_.get(); }
   Readiness& readiness() { return readiness_; }
 
-  // The time of this turn: read from the clock once for each.
+  // The time of this turn: the clock is read once in each turn.
   Time now();
 
   // Runs turns until stop().
   void run(const std::function<void()>& end_of_turn);
   void stop() { stopped_ = true; }
 
-  // There is more to do: the next turn does not wait.
+  // There is more to do: the next turn does not wait for events.
   void go_on() { again_ = true; }
 
   // From any thread: runs `task` in the loop's thread, in a later turn.
   void post(std::function<void()> task);
 
-  // A turn begins at `deadline` at the latest; Time::max() is never. There is one such alarm.
+  // A turn begins at `deadline` at the latest; Time::max() is never. There is only one alarm.
   void set_alarm(Time deadline);
 
  private:

@@ -3,8 +3,8 @@
 
 // Edge-triggered readiness of very many sockets that are mostly idle.
 //
-// They are in an epoll of their own, which the loop watches as one descriptor: epoll(7), "nested". A struct event and
-// its place in libevent's table would take 176 bytes for each of them, and a system call when it is closed.
+// The sockets are in an epoll of their own, which the loop watches as one descriptor: epoll(7), "nested". For each
+// socket, a struct event and its entry in libevent's table would take 176 bytes, and a system call at its close.
 
 #include <event2/event.h>
 
@@ -16,10 +16,10 @@ namespace cloudbus {
 
 class ReadinessOwner {
  public:
-  // What changed. A socket that broke is readable and writable, and nothing else tells: the next read finds the error.
+  // What changed. A broken socket is readable and writable, without any other sign: the next read finds the error.
   struct Ready {
     bool readable, writable;
-    bool ending;  // the peer's end stands behind what can be read
+    bool ending;  // the peer's end is behind what can be read
   };
   virtual void on_ready(Ready ready) noexcept = 0;
 
@@ -36,8 +36,9 @@ class Readiness {
 
   void start(event_base* base);
 
-  // Until the socket is closed, `owner` is told of changes. It outlives the turn in which the socket is closed, as its
-  // name may be among those of this turn. False when the kernel takes no more: epoll_ctl(2), ENOMEM and ENOSPC.
+  // Until the socket is closed, `owner` is told of changes. The owner outlives the turn in which the socket is closed,
+  // since an event of this turn may still name it. False when the kernel takes no more sockets: epoll_ctl(2), ENOMEM
+  // and ENOSPC.
   bool add(int fd, ReadinessOwner& owner);
 
   // How many sockets were ready since the last call.

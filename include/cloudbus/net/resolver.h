@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Asks DNS, with c-ares on a worker's loop. Nothing here blocks, and nothing calls back: answers are taken.
+// Queries DNS, with c-ares on a worker's loop. Nothing here blocks or calls back: answers are queued until they are
+// taken.
 //
 // c-ares may complete a query inside the call that starts it, has no deadline for a query as a whole, and reads
-// /etc/resolv.conf only once: so answers are queued, queries have deadlines of their own, and a channel of which
-// nothing comes is made anew.
+// /etc/resolv.conf only once. So answers are queued, queries have deadlines of their own, and a channel that gets no
+// answers is replaced.
 
 #include <ares.h>
 
@@ -35,17 +36,17 @@ class Resolver {
   struct Answer {
     std::uint64_t token = 0;
     Status status = Status::Failed;
-    bool is_last = true;               // otherwise it is a part, with addresses of a Host, and the whole follows
+    bool is_last = true;               // otherwise a part of a Host's addresses, and the whole answer follows
     std::vector<Address> addresses{};  // of a Host: IPv4 and IPv6, with port 0
-    int unknown = AF_UNSPEC;           // of a Host that was found: the family that was not answered
-    Duration ttl{};                    // the least of a Host's; 0 with Missing if the server did not say
-    std::vector<std::byte> message{};  // of the others, as it came; also with Missing where there is one
+    int unknown = AF_UNSPEC;           // of a Host that was found: the family whose query was not answered
+    Duration ttl{};                    // of a Host, the least; 0 with Missing if the server did not say
+    std::vector<std::byte> message{};  // of Srv and Naptr, as received; also with Missing, if there is one
     std::string error{};
   };
 
   static constexpr Duration kDeadline = std::chrono::seconds(7);  // of a query
 
-  // `servers`: "10.0.0.2:53,[::1]:5353"; empty is the system's.
+  // `servers`: "10.0.0.2:53,[::1]:5353"; empty for those of the system.
   Resolver(Loop& loop, std::string servers);
   ~Resolver();
   Resolver(const Resolver&) = delete;
@@ -55,19 +56,19 @@ class Resolver {
   // are the servers that it has.
   bool set_servers(const std::string& servers);
 
-  // A host is looked for in /etc/hosts too, and in the search domains; `token` comes back with the answer.
+  // A host is also looked up in /etc/hosts and in the search domains; `token` comes back with the answer.
   void ask(Kind kind, const std::string& name, std::uint64_t token);
 
-  // What was answered since the last call.
+  // The answers since the last call.
   std::vector<Answer> take_answers() { return std::exchange(answers_, {}); }
 
  private:
-  struct Records {  // that are looked for
+  struct Records {  // that are looked up
     int type;
     std::string name;
-    std::vector<std::string> names;    // that it may stand for
-    std::size_t at = 0;                // in them
-    std::vector<std::byte> absence{};  // what was answered to the name itself
+    std::vector<std::string> names;    // the names that `name` may stand for
+    std::size_t at = 0;                // index in names
+    std::vector<std::byte> absence{};  // the answer for the name itself
   };
   struct Query {
     Resolver& resolver;
@@ -75,11 +76,11 @@ class Resolver {
     Time deadline;
     std::optional<HostLookup> host{};
     std::optional<Records> records{};
-    bool is_starting = false;  // c-ares may call back, and more is to be asked
+    bool is_starting = false;  // c-ares may call back, and there are more queries to send
     bool is_answered = false, is_part_answered = false;
 
     bool has_part() const { return host && !is_part_answered && host->part_at() != Time::max(); }
-    Time next() const;  // when there is something to do for it
+    Time next() const;  // when there is something to do for the query
   };
 
   void open();
@@ -106,7 +107,7 @@ class Resolver {
   std::optional<HostsFile> hosts_file_;
   ares_channel channel_ = nullptr;
   std::string open_error_;
-  bool was_heard_ = false;  // something was answered since the last deadline that passed
+  bool was_heard_ = false;  // there was an answer since the last deadline that passed
   std::uint64_t last_id_ = 0;
   std::unordered_map<std::uint64_t, std::unique_ptr<Query>> queries_;
   std::unordered_map<int, std::unique_ptr<Watch>> sockets_;

@@ -8,7 +8,7 @@
 
 namespace cloudbus {
 
-// send(2) or sendmsg(2), whichever is cheaper, without SIGPIPE. Bytes taken, or -1 and errno.
+// send(2) or sendmsg(2), whichever is cheaper, without SIGPIPE. Returns the bytes taken, or -1 with errno.
 inline ssize_t send_parts(int fd, iovec* parts, int count, int flags = 0) {
   if (count == 1) return ::send(fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL | flags);
   msghdr message{};

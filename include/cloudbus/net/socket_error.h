@@ -10,23 +10,23 @@
 
 namespace cloudbus {
 
-// The error that is pending on a socket, or 0.
+// The pending error of a socket, or 0.
 inline int take_socket_error(int fd) {
   int error = 0;
   socklen_t size = sizeof error;
   return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 ? errno : error;
 }
 
-// The peer took the connection, said something, and reset it: what it said can still be read.
+// The peer accepted the connection, sent bytes, and reset it: the bytes can still be read.
 inline bool is_reset_behind_bytes(int fd, int error) {
   int bytes = 0;
   return (error == ECONNRESET || error == EPIPE) && ::ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
-// Nothing went wrong: the call is to be made again later.
+// Nothing went wrong: call again later.
 inline bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
 
-// This process or host is out of descriptors; it does not mean that the peer is out of reach.
+// This process or host is out of descriptors. That says nothing about the peer.
 inline bool is_out_of_descriptors(int error) { return error == EMFILE || error == ENFILE; }
 
 }  // namespace cloudbus

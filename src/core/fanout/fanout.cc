@@ -8,7 +8,7 @@ namespace cloudbus {
 namespace {
 
 constexpr std::uint64_t kLagWhenPressed = 1024 * 1024;  // bytes, while memory is short
-constexpr std::uint64_t kNear = 256 * 1024;             // bytes that a leg is behind before it is waited for
+constexpr std::uint64_t kNear = 256 * 1024;             // bytes that a leg may be behind before it is waited for
 constexpr Duration kPatience = std::chrono::milliseconds(250);
 
 }  // namespace
@@ -76,12 +76,12 @@ void Fanout::open() {
   for (auto leg = legs_.begin(); leg != legs_.end(); ++leg)
     if (!leg->held.empty() && (first == legs_.end() || leg->held_since < first->held_since)) first = leg;
   if (mode_ == Mode::HalfDuplex && first != legs_.end()) latch(static_cast<LegId>(first - legs_.begin()));
-  if (limits_.quorum <= 1) return;  // they may send since they were opened
+  if (limits_.quorum <= 1) return;  // the legs may send since they were opened
   for (LegId id = 0; id < leg_count(); id++)
     if (legs_[id].has_stream()) command(Command::Kind::Want, id);
 }
 
-// The leg is gone: nothing of it is sent or delivered from here on.
+// The leg is gone: from here on it sends and delivers nothing.
 void Fanout::lose(LegId id, LegState state, StreamCode code) {
   Leg& leg = legs_[id];
   if (mode_ == Mode::FullDuplex && leg.answered && leg.answers) cut_ = true;
@@ -163,7 +163,7 @@ void Fanout::latch(LegId id) {
   trim();
 }
 
-// No other leg can answer any more.
+// From here on no other leg can answer.
 bool Fanout::is_alone(LegId id) const {
   for (LegId other = 0; other < leg_count(); other++)
     if (other != id && legs_[other].is_living() && (legs_[other].answers || !legs_[other].held.empty())) return false;
@@ -194,7 +194,8 @@ std::optional<Fanout::Release> Fanout::release() const {
   for (LegId id = 0; id < leg_count(); id++) {
     const Leg& leg = legs_[id];
     if (leg.held.empty() || (first && legs_[first->leg].held_since < leg.held_since)) continue;
-    bool is_cut = leg.answers && !is_alone(id);  // the rest of a part is still to come, and others may come before it
+    bool is_cut =
+        leg.answers && !is_alone(id);  // the rest of the frame is still to come, and other legs may come first
     std::size_t bytes = leg.held.size() - (is_cut ? leg.held_part : 0);
     if (bytes > 0) first = Release{id, bytes};
   }
@@ -210,7 +211,7 @@ void Fanout::take_held(LegId id, std::size_t bytes) {
   end_if_over(id);
 }
 
-// A leg that is not accepted yet is told later: its stream must not be over before it is known who serves it.
+// A leg that is not accepted yet is told later: its stream must not be over before the client's server is known.
 void Fanout::stop_answers(StreamCode code) {
   stop_ = code;
   for (LegId id = 0; id < leg_count(); id++) {
@@ -238,7 +239,7 @@ std::uint64_t Fanout::unsent(LegId id) const {
   return leg.takes && sends() ? backlog_.end() - leg.sent : 0;
 }
 
-// No more than what leaves the others time to follow.
+// So little that the other legs have time to follow.
 std::size_t Fanout::may_read(LegId id) const {
   const Leg& leg = legs_[id];
   bool may = leg.takes && sends() && leg.sent == backlog_.end() && !finished_ && wait_until_ == Time::max();
@@ -246,7 +247,7 @@ std::size_t Fanout::may_read(LegId id) const {
 }
 
 void Fanout::commit(LegId id, std::size_t bytes) {
-  bool is_new_run = backlog_.empty();  // a pause of the client is not the front's slowness
+  bool is_new_run = backlog_.empty();  // a pause of the client does not make the front slow
   backlog_.commit(bytes);
   if (bytes == 0) return;
   if (is_new_run) start_run(Time{});
@@ -292,8 +293,8 @@ void Fanout::on_stopped(LegId id, StreamCode code) {
   trim();
 }
 
-// Forgets what every leg has sent. A leg that is still being opened may have to begin again, or to be replaced, with
-// the first byte.
+// Forgets what every leg has sent. A leg that is still being opened may have to begin again, or be replaced, from the
+// first byte on.
 void Fanout::trim() {
   wait_for_laggards();
   if (is_opening() && backlog_.begin() == 0 && kept() <= limits_.lag) return;
@@ -305,9 +306,9 @@ void Fanout::trim() {
 
 // --- Legs that lag -----------------------------------------------------------------------------------------------
 //
-// Whoever is behind by more than the limit is dropped. Long before that the front stops for a moment: a leg that
-// catches up, or that is at least half as fast, is waited for. Without this, of legs that are equally fast all but one
-// would be lost, since the one whose turn comes first always has the next bytes first.
+// A leg that is behind by more than the limit is dropped. Long before that the front stops for a moment: a leg that
+// catches up, or that is at least half as fast, is waited for. Without this, all but one of several equally fast legs
+// would be dropped, since the leg whose quantum comes first always has the next bytes first.
 
 std::uint64_t Fanout::most_lag() const {
   return budget_.pressed() ? std::min(limits_.lag, kLagWhenPressed) : limits_.lag;

@@ -12,7 +12,7 @@
 namespace cloudbus {
 namespace {
 
-constexpr std::size_t kMaxReasons = 3;  // that a failure gives
+constexpr std::size_t kMaxReasons = 3;  // in the words of a failure
 
 // RFC 3404, section 4.3.
 enum class Kind { NotTerminal, Srv, Host, Uri, Protocol, Unknown, Contradictory };
@@ -30,7 +30,7 @@ Kind kind_of(const NaptrRecord& rule) {
   return Kind::Protocol;
 }
 
-// What the rule makes of the string, or why it is as if it were not there.
+// What the rule makes of the string, or why the rule is ignored.
 Substitution rewrite(const NaptrRecord& rule, const std::string& string) {
   const bool has_replacement = rule.replacement != ".";
   if (kind_of(rule) == Kind::Unknown) return {{}, "it has an unknown flag"};

@@ -8,7 +8,7 @@
 namespace cloudbus {
 namespace {
 
-constexpr std::size_t kMaxName = 253;  // 255 on the wire: the first length and the root's come on top
+constexpr std::size_t kMaxName = 253;  // 255 on the wire, with the first length and the root's
 constexpr std::size_t kMaxLabel = 63;
 
 char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }

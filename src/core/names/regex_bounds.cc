@@ -126,7 +126,7 @@ class Walk {
     return std::min(number, kTooMany);
   }
 
-  // What follows a [, up to its ]. One that comes first is meant as itself, as are those within [: :], [. .] and [= =].
+  // The text after a [, up to its ]. A ] that comes first is a literal, as is one within [: :], [. .] and [= =].
   void skip_bracket() {
     take('^');
     take(']');

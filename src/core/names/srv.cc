@@ -14,7 +14,7 @@ bool is_somewhere(const SrvRecord& record) { return record.target != "."; }
 // In thousandths of a share.
 std::uint64_t chance(const SrvRecord& record) { return record.weight == 0 ? 1 : 1000 * std::uint64_t{record.weight}; }
 
-// Puts records of one priority into the order in which they were drawn.
+// Puts the records of one priority into the order in which they are drawn.
 void draw_all(std::span<const SrvRecord> records, const Draw& draw, Places places) {
   std::uint64_t sum = 0;
   for (std::size_t index : places) sum += chance(records[index]);

@@ -25,7 +25,7 @@ struct Parts {
   bool ignores_case = false;
 };
 
-// Takes what stands before the next delimiter, and the delimiter.
+// Takes the text before the next delimiter, and the delimiter.
 std::optional<std::string> take_part(std::string_view& rest, char delimiter) {
   std::string part;
   for (std::size_t i = 0; i < rest.size(); i++) {
@@ -76,7 +76,7 @@ class Regex {
     return std::string("the regular expression is invalid: ") + text;
   }
 
-  // The whole match and the groups within it, empty where they took no part; nothing if it does not match.
+  // The whole match and its groups, empty for groups that took no part; nothing if the expression does not match.
   std::vector<std::string_view> match(const std::string& subject) const {
     regmatch_t found[kGroups];
     if (regexec(&regex_, subject.c_str(), kGroups, found, 0) != 0) return {};
@@ -94,7 +94,7 @@ class Regex {
   int code_;
 };
 
-// Nothing if a backslash stands before anything but another one or the number of a group that there is.
+// Nothing if a backslash stands before anything but a backslash or the number of a group that exists.
 std::optional<std::string> fill(std::string_view replacement, std::span<const std::string_view> groups) {
   std::string result;
   for (std::size_t i = 0; i < replacement.size(); i++) {

@@ -21,7 +21,7 @@ bool is_nid(std::string_view nid) {
   return std::ranges::all_of(nid, [](char c) { return is_alphanumeric(c) || c == '-'; });
 }
 
-// Brings the percent encodings into upper case. Returns whether it is the NSS of a URN.
+// Makes the percent encodings upper case. Returns whether `nss` is the NSS of a URN.
 bool normalize_nss(std::string& nss) {
   for (std::size_t i = 0; i < nss.size(); i++) {
     if (nss[i] == '%') {

@@ -84,7 +84,7 @@ void Balance::begin(ServerIndex server) {
   if (position != kNone) next_ = position + 1 == servers_.size() ? 0 : position + 1;
 }
 
-// Each place goes to the less loaded of two that are drawn from those without one.
+// Each position goes to the less loaded of two servers that are drawn from those without a position.
 void Balance::draw(std::uint64_t random, std::span<ServerIndex> order) const {
   Draws draws(random);
   for (; order.size() > 1; order = order.subspan(1)) {
@@ -96,7 +96,7 @@ void Balance::draw(std::uint64_t random, std::span<ServerIndex> order) const {
   }
 }
 
-// A server's score for a client depends on the two of them only, so that the others may come and go.
+// A server's score for a client depends only on that server and that client, so that other servers may come and go.
 void Balance::rank(std::string_view client, std::span<ServerIndex> order) {
   for (ServerIndex server : order) scores_[server] = hash(client, seeds_[server]);
   auto key = [this](ServerIndex server) { return std::tuple(scores_[server], seeds_[server]); };

@@ -8,8 +8,8 @@
 namespace cloudbus {
 namespace {
 
-constexpr std::size_t kWorthwhile = 128 * 1024;  // bytes of room in a slab for which it is used up
-constexpr std::size_t kWorthSharing = 1024;      // bytes; fewer are copied sooner than written from elsewhere
+constexpr std::size_t kWorthwhile = 128 * 1024;  // bytes of room in a slab that are worth filling
+constexpr std::size_t kWorthSharing = 1024;      // bytes; copying fewer is cheaper than another entry of writev
 
 }  // namespace
 
@@ -39,7 +39,7 @@ std::byte* Output::append(std::size_t size, Kind kind) {
 Output::Room Output::reserve(std::size_t bytes) {
   bytes = std::min(bytes, kMaxFill);
   constexpr std::size_t kHeaders = kMaxParts * kHeaderSize;
-  // A shorter read that ends the slab is better than a slab of its own for each read.
+  // A shorter read that ends the slab is better than a new slab for each read.
   if (current_ && current_->room() >= kWorthwhile + kHeaders) bytes = std::min(bytes, current_->room() - kHeaders);
   make_room(bytes + kHeaders);
   Room room;
@@ -114,7 +114,7 @@ void Output::consume(std::size_t bytes) {
   leave_slab();
 }
 
-// The slab that is being filled goes back once nobody needs what is in it.
+// The slab that is being filled goes back to the pool once none of its bytes are needed.
 void Output::leave_slab() {
   if (pieces_.empty() && kept_.empty()) current_.reset();
 }

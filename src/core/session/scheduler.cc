@@ -27,7 +27,7 @@ StreamId Scheduler::pop_busy(Class& its) {
   return first.stream;
 }
 
-// What others sent meanwhile is no claim: nobody saves up turns.
+// Idle time earns no credit: the stream starts no further back than the clock.
 void Scheduler::start(StreamId stream, Share& share) {
   Class& its = class_of(share.priority);
   share.position = std::max(share.position, its.clock);
@@ -43,7 +43,7 @@ void Scheduler::go_on(StreamId stream, const Share& share) {
   waiting_++;
 }
 
-// The first priority, or, after so many turns of it, the one of the others that has had none for longest.
+// The first priority; after kMostUrgent quanta of it, the other priority that has waited longest.
 Scheduler::Class* Scheduler::choose() {
   Class *first = nullptr, *oldest = nullptr;
   for (Class& each : classes_) {
@@ -72,7 +72,7 @@ std::optional<Scheduler::Quantum> Scheduler::next() {
     stream = pop_busy(*its);
   }
   waiting_--;
-  if (empty()) return Quantum{stream, Output::kMaxFill};  // nobody waits
+  if (empty()) return Quantum{stream, Output::kMaxFill};  // no other stream waits
   return Quantum{stream, sparse ? kSparseQuantum : kQuantum};
 }
 

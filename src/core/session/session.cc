@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-// The commands, and time. What arrives is in session_receive.cc.
+// The commands, and time. session_receive.cc has what arrives.
 
 namespace cloudbus {
 namespace {
@@ -56,7 +56,7 @@ const Stream* Session::find(StreamId stream) const {
   return found == streams_.end() ? nullptr : &found->second;
 }
 
-// Null for all of them once the session is over: nothing stands behind CLOSE.
+// Null for every stream once the session is over: nothing is written behind CLOSE.
 Stream* Session::find_live(StreamId id) {
   if (state_ == State::Closed) return nullptr;
   auto found = streams_.find(id);
@@ -204,7 +204,7 @@ void Session::drain(Time now) {
 
 void Session::close(LinkCode code, std::string reason) {
   if (state_ == State::Closed) return;
-  // Who has not shown a preface learns nothing.
+  // A peer that has not shown a preface learns nothing.
   bool silent = state_ == State::Preface && code != LinkCode::WrongRole && code != LinkCode::Version;
   closed_ = {{code, std::move(reason)}, false};
   state_ = State::Closed;
@@ -279,7 +279,7 @@ Time Session::ping_deadline() const {
     case State::Hello:
     case State::Resuming: return started_ + limits_.handshake;
     case State::Established:
-      // A ping that only measures does not shorten the time that a silent peer has.
+      // A ping that only measures the RTT does not shorten the time that a silent peer has.
       if (silent_since() != Time::max())
         return std::max(ping_moved_, last_received_ + limits_.ping_after) + limits_.ping_timeout;
       return std::min(last_received_ + limits_.ping_after, check_at_);

@@ -6,12 +6,12 @@
 
 #include "cloudbus/core/session/session.h"
 
-// What arrives: bytes to frames, frames to events.
+// What arrives: bytes become frames, frames become events.
 
 namespace cloudbus {
 namespace {
 
-constexpr Duration kLeastRoundTrip = std::chrono::microseconds(50);  // below it the clock's own steps count
+constexpr Duration kLeastRoundTrip = std::chrono::microseconds(50);  // a smaller one is mostly the clock's resolution
 constexpr Duration kRoundTripAge = std::chrono::seconds(10);
 
 }  // namespace
@@ -29,7 +29,7 @@ std::optional<Event> Session::idle_frame(Time now) {
 
 bool Session::was_opened(StreamId id) const { return id <= last_stream_; }
 
-// The next `size` bytes in one piece, or null while they are not all there.
+// The next `size` bytes, contiguous; null until all of them have arrived.
 const std::byte* Session::take(Bytes& input, std::size_t size) {
   if (partial_size_ == 0 && input.size() >= size) {
     const std::byte* place = input.data();
@@ -154,8 +154,8 @@ std::optional<Event> Session::on_fin() {
 }
 
 std::optional<Event> Session::on_frame(Bytes payload, Time now) {
-  // What the segment wrote before it saw RESUME was of the session that this link began with. Nothing is answered:
-  // behind RESUME stand the bytes of the other session.
+  // What the segment wrote before it saw RESUME belongs to the session with which this link began. Nothing is answered:
+  // the bytes behind RESUME belong to the other session.
   bool is_answer = header_.type == FrameType::Resume || header_.type == FrameType::Close;
   if (state_ == State::Resuming && !is_answer) return std::nullopt;
   switch (header_.type) {
@@ -291,7 +291,7 @@ std::optional<Event> Session::on_ping(Bytes payload, Time now) {
   return std::nullopt;
 }
 
-// Keeps the samples that are smaller than all later ones: the first of them is the smallest.
+// Keeps the samples that are smaller than all later ones: the first sample is the smallest.
 void Session::measured(Duration sample, Time now) {
   while (!round_trips_.empty() && round_trips_.back().took >= sample) round_trips_.pop_back();
   round_trips_.push_back({now, sample});

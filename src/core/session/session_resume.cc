@@ -11,10 +11,10 @@
 namespace cloudbus {
 namespace {
 
-constexpr std::uint64_t kMostUnacknowledged = 128 * 1024;  // bytes; fewer of them stay warm in the sender's cache
-constexpr std::uint64_t kLeastWindow = 1024 * 1024;        // bytes that a session may keep when all of them keep much
-constexpr std::uint64_t kNearWindow = 2 * 1024 * 1024;     // and on a short way, where more would only leave the cache
-constexpr std::uint64_t kFastest = 2 * 1024;               // bytes in a microsecond, of any way
+constexpr std::uint64_t kMostUnacknowledged = 128 * 1024;  // bytes; so few stay in the sender's cache
+constexpr std::uint64_t kLeastWindow = 1024 * 1024;        // bytes that a session may keep when all sessions keep much
+constexpr std::uint64_t kNearWindow = 2 * 1024 * 1024;  // and where the RTT is small: more would only leave the cache
+constexpr std::uint64_t kFastest = 2 * 1024;            // bytes/us, of any path
 constexpr Duration kAckDelay = std::chrono::seconds(1);
 
 }  // namespace
@@ -38,7 +38,7 @@ bool Session::is_full() const {
   return is_resumable() && output_.kept() - output_.rewound() + output_.size() >= most_kept();
 }
 
-// Always a multiple of what the peer takes to acknowledge.
+// Always several times the bytes after which the peer acknowledges.
 std::uint64_t Session::most_kept() const {
   if (budget_.keeps_much()) return std::min(resume_window_, kLeastWindow);
   if (round_trip_ == Duration::zero()) return resume_window_;
@@ -53,7 +53,7 @@ void Session::account() {
     budget_.unkeep(std::exchange(held_, kept) - kept);
 }
 
-// After all of a read was taken.
+// Called after all bytes of a read were taken.
 void Session::acknowledge_some(Time now) {
   if (!is_resumable() || state_ != State::Established || position_received_ == ack_sent_) return;
   if (position_received_ - ack_sent_ >= ack_every_)
@@ -70,7 +70,7 @@ void Session::acknowledge() {
 
 // --- Another link ------------------------------------------------------------------------------------------------
 
-// Of a frame that was cut, what counts in the position stays: the rest of it comes on the next link.
+// Of a frame that was cut, the bytes that count in the position stay: the rest of the frame comes on the next link.
 void Session::detach() {
   if (state_ != State::Established) return;
   state_ = State::Detached;
@@ -146,7 +146,7 @@ void Session::attach(std::uint64_t position, Bytes opening, Time now) {
   output_.rewind(position - position_acked_, opening);
   position_acked_ = position;
   account();
-  // What the peer was told of our position stands in RESUME.
+  // RESUME told the peer our position.
   ack_sent_ = position_received_;
   ping(now);
 }

@@ -29,7 +29,7 @@ struct Field {
 
 LinkError frame_error(const char* reason) { return {LinkCode::FrameError, reason}; }
 
-// Takes the first field off `rest`; nothing where it does not fit.
+// Takes the first field off `rest`; nothing if the field extends beyond it.
 std::optional<Field> take_field(Bytes& rest) {
   if (rest.size() < kFieldHeader) return std::nullopt;
   auto number = load<std::uint16_t>(rest.data());

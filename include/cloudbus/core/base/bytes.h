@@ -14,14 +14,14 @@ namespace cloudbus {
 using Bytes = std::span<const std::byte>;
 using MutableBytes = std::span<std::byte>;
 
-// Writes `value` at `out`, most significant byte first; returns the place behind it.
+// Writes `value` at `out`, most significant byte first; returns the place behind the value.
 template <std::unsigned_integral Int>
 constexpr std::byte* store(std::byte* out, Int value) {
   for (std::size_t i = sizeof(Int); i-- > 0;) *out++ = static_cast<std::byte>(value >> (8 * i));
   return out;
 }
 
-// Reads an integer, most significant byte first. The caller has checked that it is there.
+// Reads an integer, most significant byte first. The caller has checked that `in` has all of its bytes.
 template <std::unsigned_integral Int>
 constexpr Int load(const std::byte* in) {
   Int value = 0;

@@ -8,10 +8,10 @@
 
 namespace cloudbus {
 
-// A text that does not change, for those of whom there are very many: a pointer, to its length and its bytes.
+// A constant text for objects that are very many: one pointer, to a byte of length and the bytes of the text.
 class ShortText {
  public:
-  static constexpr std::size_t kMost = 255;  // bytes; what is longer is cut
+  static constexpr std::size_t kMost = 255;  // bytes; a longer text is cut
 
   explicit ShortText(std::string_view text) {
     text = text.substr(0, kMost);

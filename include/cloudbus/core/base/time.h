@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Time as the core sees it: an argument. Nothing under core reads a clock; the steady clock is only the type.
+// Time as the core sees it: an argument. Nothing under core reads a clock; steady_clock only gives the type.
 
 #include <chrono>
 

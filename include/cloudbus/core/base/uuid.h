@@ -12,7 +12,7 @@ namespace cloudbus {
 
 using Uuid = std::array<std::byte, 16>;
 
-// `unix_ms` is milliseconds since 1970; of `random` all but the version and variant bits are used.
+// `unix_ms` is milliseconds since 1970. `random` fills all other bits but those of the version and the variant.
 Uuid make_uuid_v7(std::uint64_t unix_ms, const std::array<std::uint64_t, 2>& random);
 
 // 8-4-4-4-12 lower case hexadecimal digits.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The bytes of one client that several legs send: read once, kept once, until the last of the legs has sent them.
+// The bytes of one client that several legs send: read once and kept once, until the last leg has sent them.
 
 #include <sys/uio.h>
 
@@ -15,26 +15,26 @@ namespace cloudbus {
 
 class Backlog {
  public:
-  // What is kept counts against the budget.
+  // The kept bytes count against the budget.
   Backlog(SlabPool& pool, Budget& budget) : pool_(pool), budget_(budget) {}
   Backlog(const Backlog&) = delete;
   Backlog& operator=(const Backlog&) = delete;
   ~Backlog();
 
-  // Offsets in the client's stream: what is kept is [begin, end).
+  // Offsets in the client's stream: the kept bytes are [begin, end).
   std::uint64_t begin() const { return begin_; }
   std::uint64_t end() const { return end_; }
   bool empty() const { return begin_ == end_; }
 
-  // A place for the next `bytes`, or for less of them. Valid until the next call.
+  // The place for the next `bytes`, or for fewer. Valid until the next call.
   iovec reserve(std::size_t bytes);
-  // The first `bytes` of what was reserved last belong to the stream; 0 where nothing came.
+  // The first `bytes` of the last reserve() belong to the stream; 0 if nothing came.
   void commit(std::size_t bytes);
 
-  // The kept bytes from `offset` on that lie in one piece; `offset` is below end().
+  // The contiguous kept bytes from `offset` on; `offset` is below end().
   Slice piece(std::uint64_t offset) const;
 
-  // Forgets what is before `offset`.
+  // Forgets the bytes before `offset`.
   void trim(std::uint64_t offset);
 
  private:

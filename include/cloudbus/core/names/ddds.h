@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The Dynamic Delegation Discovery System: from the name of a service to its servers, by rewriting rules out of DNS.
-// RFC 3402 is the algorithm, RFC 3403 its records in DNS, RFC 3404 the application whose flags and fields these are.
+// The Dynamic Delegation Discovery System: from the name of a service to its servers, by rewriting rules from DNS. RFC
+// 3402 has the algorithm, RFC 3403 its DNS records, RFC 3404 the application that defines the flags and fields here.
 //
-// It does no I/O. It says what is to be looked up, is given the records that were found, and says what is next.
+// It does no I/O: it says what to look up, is given the records that were found, and says what to do next.
 
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +20,7 @@ namespace cloudbus {
 
 // A rule. RFC 3403, section 4.1.
 struct NaptrRecord {
-  std::uint16_t order = 0;       // low numbers first; no other one is looked at when a rule of it has matched
+  std::uint16_t order = 0;       // low numbers first; once a rule matched, no higher order is looked at
   std::uint16_t preference = 0;  // low numbers first, within an order
   std::string flags, services;
   std::string regexp;             // a substitution expression, or nothing
@@ -35,15 +35,15 @@ struct NaptrRecord {
 //   - its substitution gives something, which is a host name (dns_name.h), or for "u" what a URI may be, and
 //   - its services (section 4.4) are empty, or our name is among the parts that "+" separates.
 //
-// A rule that is passed over still binds to its order, so that no higher one is looked at (section 6), once its
-// substitution has given something. That includes rules with the flag "p", which leaves the rest to a protocol of its
-// own. Ignored altogether are rules with a flag that is unknown; with two of "s", "a", "u" and "p", which exclude each
-// other; with both an expression and a replacement (RFC 3403, section 4.1); and with an expression that is an error.
+// A rule whose substitution has given something, but that is not followed, still excludes higher orders (section 6).
+// That includes rules with the flag "p", which leaves the rest to another protocol. A rule is ignored altogether if it
+// has an unknown flag; two of "s", "a", "u" and "p", which exclude each other; both an expression and a replacement
+// (RFC 3403, section 4.1); or an expression that is an error.
 //
-// A lookup that fails is the end: no other rule is returned to (RFC 3403, section 8).
+// A failed lookup is the end: no other rule is tried (RFC 3403, section 8).
 class Ddds {
  public:
-  // The NAPTR records of a name are to be looked up, and given to on_records().
+  // Look up the NAPTR records of `key`, and give them to on_records().
   struct Lookup {
     std::string key;
   };
@@ -76,7 +76,7 @@ class Ddds {
   // The answer to a Lookup: all the records of its key, or none.
   const Step& on_records(std::span<const NaptrRecord> records);
 
-  // How long the step is valid: the shortest of all records on the way to it (RFC 3402, section 3.3, note 2), or the
+  // How long the step is valid: the least TTL of all records that led to it (RFC 3402, section 3.3, note 2), or the
   // largest Duration if there were none.
   Duration ttl() const { return ttl_; }
 
@@ -87,7 +87,7 @@ class Ddds {
   std::string misfit(const NaptrRecord& rule, const std::string& output) const;
 
   std::string string_, service_;
-  std::vector<std::string> keys_;  // that were looked up, in order
+  std::vector<std::string> keys_;  // the keys that were looked up, in order
   Duration ttl_ = Duration::max();
   Step step_;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Domain names as text. Two of them are the same if they are equal in their normal form.
+// Domain names as text. Two names are the same if their normal forms are equal.
 
 #include <span>
 #include <string>
@@ -20,8 +20,8 @@ std::string normal_name(std::string_view name);
 // underscores, at most 253 bytes in all. RFC 1035, section 2.3, with the underscores of RFC 2782.
 bool is_host_name(std::string_view name);
 
-// The names that a normal name may stand for, in the order in which they are looked for: resolv.conf(5), "search" and
-// "ndots". One with so many dots is first looked for as it stands, one with fewer last.
+// The names that a normal name may stand for, in the order in which they are looked up: resolv.conf(5), "search" and
+// "ndots". A name with at least `ndots` dots is first looked up as it is, a name with fewer dots last.
 std::vector<std::string> search_names(const std::string& name, std::span<const std::string> domains, int ndots);
 
 }  // namespace cloudbus

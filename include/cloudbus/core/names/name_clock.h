@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// When a name is asked for again, and how long its last answer serves. One for each name; the answer itself is kept by
-// its owner.
+// When a name is looked up again, and how long its last answer serves. There is one for each name; its owner keeps the
+// answer itself.
 
 #include "cloudbus/core/base/time.h"
 #include "cloudbus/core/policy/backoff.h"
@@ -13,30 +13,30 @@ class NameClock {
  public:
   static constexpr Duration kLeastTtl = std::chrono::seconds(1), kMostTtl = std::chrono::hours(1);
   static constexpr Duration kMostNegativeTtl = std::chrono::minutes(1);
-  static constexpr Duration kStale = std::chrono::hours(24);  // an answer serves so long when no other can be had
+  static constexpr Duration kStale = std::chrono::hours(24);  // how long an answer serves when there is no newer one
 
-  // It was asked for; on_found(), on_missing() or on_failed() will follow.
+  // The name is being looked up; on_found(), on_missing() or on_failed() will follow.
   void ask() {
     is_asking_ = true;
     has_part_ = false;
   }
-  // A TTL is kept within its bounds.
+  // The TTL is kept within its bounds.
   void on_found(Duration ttl, Time now);
-  // The same for a part of the answer; the rest follows with on_found().
+  // As on_found(), for a part of the answer; the whole follows with on_found().
   void on_part(Duration ttl, Time now);
   // There is no such name, or it has no such record.
   void on_missing(Duration negative_ttl, Time now);
   // No answer. `random` is evenly in [0, 1).
   void on_failed(Time now, double random);
 
-  // It was asked for, and nothing of the answer is there yet.
+  // The name is being looked up, and no part of the answer is there yet.
   bool is_awaited() const { return is_asking_ && !has_part_; }
-  // The answer is past its TTL, or there was none.
+  // The TTL of the answer is over, or there was no answer.
   bool is_due(Time now) const { return !is_asking_ && now >= ask_at_; }
   Time ask_at() const { return is_asking_ ? Time::max() : ask_at_; }
-  // There is an answer that still serves, be it that there is nothing.
+  // There is an answer that still serves, even if it says that there is nothing.
   bool serves(Time now) const { return has_answer_ && (!is_stale() || now < answered_at_ + kStale); }
-  // The last answer is served on, because no other can be had.
+  // The last answer serves on, because the last lookup failed.
   bool is_stale() const { return has_answer_ && has_failed_; }
   bool has_answer() const { return has_answer_; }
   bool has_failed() const { return has_failed_; }  // since the last answer

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Which POSIX extended regular expressions are given to regcomp(3) when they come from afar. Both it and regexec(3) can
-// take all memory or hours for an expression of 20 bytes.
+// Which POSIX extended regular expressions from DNS may be given to regcomp(3). For an expression of 20 bytes,
+// regcomp() and regexec(3) can take all memory or hours.
 
 #include <cstddef>
 #include <string>
@@ -14,8 +14,7 @@ namespace cloudbus {
 inline constexpr std::size_t kMaxRegexElements = 256;
 
 // Why an expression is refused, or nothing. Refused are too many elements, a repetition of what may be empty, as in
-// (a*)*, and back references, which POSIX does not have in extended expressions. Everything else that is wrong with it
-// is left to regcomp().
+// (a*)*, and back references, which POSIX does not have in extended expressions. regcomp() finds all other errors.
 std::string regex_bounds_error(std::string_view expression);
 
 }  // namespace cloudbus

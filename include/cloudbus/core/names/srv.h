@@ -15,8 +15,8 @@
 namespace cloudbus {
 
 struct SrvRecord {
-  std::uint16_t priority = 0;  // low numbers first; the others only when none of a lower one is left
-  std::uint16_t weight = 0;    // among those of a priority
+  std::uint16_t priority = 0;  // low numbers first; higher ones only when no server of a lower one remains
+  std::uint16_t weight = 0;    // among the records of a priority
   std::uint16_t port = 0;
   std::string target;  // a normal name (dns_name.h); "." is none
   Duration ttl{};
@@ -24,19 +24,19 @@ struct SrvRecord {
   bool operator==(const SrvRecord&) const = default;
 };
 
-// Draws a number of 0 to n - 1, all being as likely; n is at least 1, and may be more than 2^32.
+// Draws a number from 0 to n - 1, all equally likely; n is at least 1, and may be more than 2^32.
 using Draw = std::function<std::uint64_t(std::uint64_t n)>;
 
-// Whether the records say that there is no such service: one only, with the target ".". "Usage rules".
+// Whether the records say that there is no such service: a single record, with the target ".". "Usage rules".
 bool is_no_service(std::span<const SrvRecord> records);
 
-// The places of the records in the order in which they are to be tried, drawn anew for each client: "Usage rules", and
+// The indices of the records in the order in which to try them, drawn again for each client: "Usage rules", and
 // "Weight" in "The format of the SRV RR". Records with the target "." are left out.
 //
-// The RFC draws from 0 to the sum of the weights, both included, which gives the record in front one share too many: of
-// two weights of 1 it would be chosen twice as often, and the RFC's own example of 1 and 3 would be shared as 2 and 3.
-// Here a weight of w has w shares exactly. A weight of 0 has "a very small chance" beside others, a thousandth of a
-// share; where all weights are 0 the chances are equal.
+// The RFC draws from 0 to the sum of the weights, both included, which gives the first record one share too many: with
+// two weights of 1 it would be chosen twice as often as the second, and the RFC's own example of 1 and 3 would become 2
+// and 3. Here a weight of w has exactly w shares. A weight of 0 has "a very small chance" beside others, a thousandth
+// of a share; where all weights are 0 the chances are equal.
 std::vector<std::size_t> srv_order(std::span<const SrvRecord> records, const Draw& draw);
 
 }  // namespace cloudbus

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Which of a server's addresses is tried first, and which then. Knows numbers only.
+// The order in which a server's addresses are tried. Knows numbers only.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,8 +14,8 @@ namespace cloudbus {
 
 class TargetChoice {
  public:
-  // `record_of` tells for each address of which SRV record it is. Records come in the order of RFC 2782; the addresses
-  // of one, or all where there are no records, in turn.
+  // Returns indices of addresses. `record_of` has the index of the SRV record of each address. Records come in the
+  // order of RFC 2782; the addresses of one record, or all addresses where there are no records, in rotation.
   std::vector<std::size_t> order(std::span<const std::uint32_t> record_of, std::span<const SrvRecord> records,
                                  const Draw& draw);
 

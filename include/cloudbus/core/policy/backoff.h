@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// How long to wait before the next try: doubled each time, with jitter so that many do not come back at once.
+// How long to wait before the next try: twice as long each time, with jitter so that many do not retry at once.
 
 #include <algorithm>
 
@@ -13,7 +13,7 @@ class Backoff {
  public:
   Backoff(Duration first, Duration most) : first_(first), most_(most), next_(first) {}
 
-  // `random` is in [0, 1); the wait is between half of the step and all of it.
+  // `random` is in [0, 1); the wait is between half of the step and the whole step.
   Duration next(double random) {
     Duration step = next_;
     next_ = std::min(most_, next_ * 2);

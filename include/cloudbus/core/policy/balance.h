@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Which of a service's servers a client is sent to, and which comes next when one cannot be had. Knows nothing of
+// Which of a service's servers a client is sent to, and which comes next when one is unreachable. Knows nothing of
 // sockets.
 
 #include <cstddef>

@@ -8,9 +8,9 @@
 namespace cloudbus {
 
 struct HealthRules {
-  int fall = 3;  // failures in a row, and it is out
-  int rise = 1;  // successes in a row, and it is in again
-  // Somebody checks it while it is out; otherwise a conversation is its trial.
+  int fall = 3;  // failures in a row until the address is out
+  int rise = 1;  // successes in a row until the address is in again
+  // Checks try the address while it is out; otherwise a conversation does.
   bool is_checked = false;
 };
 
@@ -23,15 +23,15 @@ class Health {
 
   explicit Health(const HealthRules& rules = {}) : rules_(rules) {}
 
-  // Whether a conversation may go there; one only while it is on trial.
+  // Whether a conversation may go to the address; only one may while it is on trial.
   bool is_in(Time now) const { return out_for_ == Duration::zero() || (!rules_.is_checked && now >= until_); }
-  // A conversation goes there.
+  // A conversation goes to the address.
   void begin(Time now) {
     if (out_for_ != Duration::zero()) until_ = now + out_for_;
   }
-  // True if it was out, and is in again.
+  // True if the address was out, and is in again.
   bool on_success();
-  // True if it was in until now.
+  // True if the address was in until now.
   bool on_failure(Time now);
   // Nothing has failed since the last success.
   bool is_well() const { return failures_ == 0 && out_for_ == Duration::zero(); }
@@ -40,7 +40,7 @@ class Health {
  private:
   HealthRules rules_;
   int failures_ = 0, successes_ = 0;  // in a row; successes while it is out
-  Duration out_for_{0};               // 0: it is in
+  Duration out_for_{0};               // 0: the address is in
   Time until_{};
 };
 

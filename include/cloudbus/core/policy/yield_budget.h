@@ -3,9 +3,9 @@
 
 // When a loop may give its processor to others before it waits for events: sched_yield(2).
 //
-// Whoever else is at work on the same conversations then runs first, and the next turn finds more to do, so that each
-// part of it costs less. Somebody who has nothing to do with them would keep the processor for long. So what others
-// take may be a few times what the turns take themselves; after more than that the loop gives nothing for a while.
+// Processes at work on the same conversations then run first, and the next turn finds more to do, so that each part of
+// it costs less. A CPU-bound process would keep the processor for long. So other processes may take a few times what
+// the turns take; after more than that the loop does not give the processor away for a while.
 
 #include <algorithm>
 
@@ -15,11 +15,11 @@ namespace cloudbus {
 
 class YieldBudget {
  public:
-  static constexpr int kTimes = 4;                                    // of what the turns take
-  static constexpr Duration kMost = std::chrono::milliseconds(8);     // that was not taken is kept
-  static constexpr Duration kPause = std::chrono::milliseconds(256);  // once it is used up
+  static constexpr int kTimes = 4;  // what other processes may take, in times of what the turns take
+  static constexpr Duration kMost = std::chrono::milliseconds(8);     // that are saved up at most
+  static constexpr Duration kPause = std::chrono::milliseconds(256);  // once the budget is used up
 
-  // At `now` a turn ended that took `took`. True when the processor may be given away.
+  // A turn that took `took` ended at `now`. True when the processor may be given away.
   bool on_turn(Time now, Duration took) {
     left_ = std::min(left_ + kTimes * took, kMost);
     return now >= paused_until_;

@@ -10,13 +10,13 @@
 
 namespace cloudbus {
 
-// So many at once, and so many more a second.
+// Allows `burst` tokens at once, and `per_second` more each second.
 class TokenBucket {
  public:
   constexpr TokenBucket(std::uint32_t burst, std::uint32_t per_second)
       : burst_(burst), per_second_(per_second), tokens_(burst) {}
 
-  // False when there is none left: the limit was passed.
+  // False when no token remains: the limit was passed.
   bool take(Time now) {
     refill(now);
     if (tokens_ < 1) return false;
@@ -40,8 +40,8 @@ class TokenBucket {
 struct SessionLimits {
   std::uint32_t initial_window = 256 * 1024;      // bytes
   std::uint64_t max_streams = 32'768;             // open at once
-  std::uint64_t max_unwritten = 8 * 1024 * 1024;  // bytes in the output, where the peer asks for answers and reads none
-  std::uint64_t max_resume_window = 32 * 1024 * 1024;  // bytes that are kept for another link
+  std::uint64_t max_unwritten = 8 * 1024 * 1024;  // bytes in the output, when the peer asks for answers and reads none
+  std::uint64_t max_resume_window = 32 * 1024 * 1024;  // bytes kept for another link
   Duration handshake = std::chrono::seconds(5);
   Duration ping_after = std::chrono::seconds(5);  // of silence
   Duration ping_timeout = std::chrono::seconds(5);

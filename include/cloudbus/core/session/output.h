@@ -3,9 +3,9 @@
 
 // What a session has to write: slices of slabs, in order, ready for one writev.
 //
-// Payload is read from its socket straight into the place from which it is written, between gaps that take the frame
-// headers, so that it is never copied in between. For a session that may be resumed, what was written of the reliable
-// frames is kept, in the same slabs, until the peer has acknowledged it: doc/protocol.md, section 9.
+// Payload is read from its socket straight into the place from which it is written, behind a gap for the frame header,
+// and is never copied in between. In a session that may be resumed, reliable bytes that were written are kept in the
+// same slabs until the peer has acknowledged them: doc/protocol.md, section 9.
 
 #include <sys/uio.h>
 
@@ -22,14 +22,14 @@ namespace cloudbus {
 
 class Output {
  public:
-  static constexpr std::size_t kMaxFill = 512 * 1024;  // bytes of payload that one reserve can take
+  static constexpr std::size_t kMaxFill = 512 * 1024;  // bytes of payload for one reserve()
   static constexpr std::size_t kMaxParts = kMaxFill / kMaxPayload + 1;
 
   // The places for the payload of the next frames, each behind a gap for its header.
   struct Room {
     std::array<iovec, kMaxParts> parts;
     int count = 0;
-    std::size_t size = 0;  // of all parts
+    std::size_t size = 0;  // bytes of all parts
   };
 
   explicit Output(SlabPool& pool) : pool_(pool) {}
@@ -38,24 +38,23 @@ class Output {
   std::size_t size() const { return size_; }
   std::uint64_t taken() const { return taken_; }  // bytes consumed since the start
 
-  // Whether bytes count in positions, and are written again on the next link where they were lost.
+  // Reliable bytes count in positions, and are written again on the next link if they were lost.
   enum class Kind : std::uint8_t { Reliable, Passing };
 
-  // Appends `size` bytes (to a header and kMaxControl) and returns where they go.
+  // Appends `size` bytes (at most a header and kMaxControl) and returns the place where they go.
   std::byte* append(std::size_t size, Kind kind = Kind::Reliable);
 
-  // Room for `bytes` of payload, or for less of it, to kMaxFill. Valid until the next call of append, reserve or
-  // consume.
+  // Room for `bytes` of payload or fewer, at most kMaxFill. Valid until the next call of append, reserve or consume.
   Room reserve(std::size_t bytes);
 
-  // Turns the first `bytes` of what was reserved last into DATA frames of `stream`; returns the bytes of the frames.
+  // Turns the first `bytes` of the last reserve() into DATA frames of `stream`; returns the bytes of the frames.
   std::size_t commit(StreamId stream, std::size_t bytes);
 
   // Appends DATA frames of `stream` whose payload is the slice, which others may share; returns the bytes of the
   // frames.
   std::size_t share(StreamId stream, const Slice& payload);
 
-  // Fills `out` with what to write next; returns how many entries.
+  // Fills `out` with what to write next; returns the number of entries.
   int gather(iovec* out, int most) const;
 
   // The first `bytes` were written.
@@ -63,18 +62,17 @@ class Output {
 
   // --- What was written ---
 
-  // From here on reliable bytes are kept until release(). Before the first of them.
+  // From here on reliable bytes are kept until release(). Called before the first of them.
   void start_keeping() { keeps_ = true; }
-  // Reliable bytes that were written and not released; after rewind() those are among them that are to be written
-  // again.
+  // Reliable bytes that were written and not released, including those that rewind() put back to be written again.
   std::size_t kept() const { return kept_size_ + rewound_; }
-  // Bytes that were put back by rewind() and not written since.
+  // Bytes that rewind() put back and that were not written since.
   std::size_t rewound() const { return rewound_; }
-  // The first `bytes` of kept() are not needed any more. None of them waits to be written again.
+  // The first `bytes` of kept() are no longer needed. None of them waits to be written again.
   void release(std::size_t bytes);
-  // The link is gone: what is not reliable goes with it.
+  // The link is gone: drops the bytes that are not reliable.
   void drop_passing();
-  // All of kept() but its first `skip` bytes will be written again, on a new link behind `opening`, which is not
+  // All of kept() but its first `skip` bytes will be written again on a new link, behind `opening`, which is not
   // reliable.
   void rewind(std::size_t skip, Bytes opening);
 

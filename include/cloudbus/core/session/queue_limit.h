@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// How much may stand before the next byte that is taken in for a link: what the link carries in a moment, as far as it
-// is known. On a slow link, more would only be waiting time for those who come later; and so it is on a fast one while
-// somebody has only little to say.
+// The limit of a link's backlog, the unwritten bytes ahead of the next byte that is taken in: what the link carries in
+// a moment, as far as its rate is known (doc/protocol.md, section 8). A larger backlog on a slow link would only be
+// waiting time for later bytes. On a fast link, the same is true of small requests.
 
 #include <algorithm>
 #include <atomic>
@@ -13,7 +13,7 @@
 
 namespace cloudbus {
 
-// When bytes of a stream that says little were last taken in. Any thread of the process may tell and ask.
+// When bytes of a stream that sends little were last taken in. Any thread of the process may call it.
 class SmallTraffic {
  public:
   static constexpr Duration kRecent = std::chrono::milliseconds(100);
@@ -25,7 +25,7 @@ class SmallTraffic {
   bool is_recent(Time now) const { return now.time_since_epoch() - at_.load(std::memory_order_relaxed) <= kRecent; }
 
  private:
-  // Whoever tells more often does not take the line out of the caches of those who ask.
+  // More frequent calls do not write, so that the cache line stays in the caches of the threads that read it.
   static constexpr Duration kStep = std::chrono::milliseconds(5);
 
   std::atomic<Duration> at_ = -2 * kRecent;
@@ -35,16 +35,16 @@ class QueueLimit {
  public:
   static constexpr std::size_t kMost = 1024 * 1024;                   // bytes
   static constexpr std::size_t kLeast = 64 * 1024;                    // bytes
-  static constexpr Duration kMoment = std::chrono::milliseconds(10);  // at least; otherwise a fourth of a round trip
-  static constexpr Duration kForget = std::chrono::seconds(1);        // without a time at which it was full
+  static constexpr Duration kMoment = std::chrono::milliseconds(10);  // or RTT / 4, if that is longer
+  static constexpr Duration kForget = std::chrono::seconds(1);        // an older rate is unknown
   static constexpr std::size_t kMostBesideSmall = 128 * 1024;         // bytes
 
   explicit QueueLimit(const SmallTraffic& small) : small_(small) {}
 
-  // The kernel took so many bytes.
+  // The kernel took `bytes`.
   void on_taken(std::size_t bytes) { taken_ += bytes; }
 
-  // It takes no more. From one such time to another, what it takes is what the link carries.
+  // The kernel takes no more. What it takes from one such time to the next is what the link carries.
   void on_full(Time now) {
     Duration took = now - began_;
     if (took < kMoment) return;
@@ -54,20 +54,20 @@ class QueueLimit {
     had_room_ = false;
   }
 
-  // It took everything: the link may have carried more than it was given.
+  // The kernel took everything: the link may be able to carry more.
   void on_emptied() { had_room_ = true; }
 
   // Bytes.
   std::size_t most(Duration round_trip, Time now) const {
-    bool waits_for_turns = round_trip < kMoment && small_.is_recent(now);  // otherwise the way takes longer
+    bool waits_for_turns = round_trip < kMoment && small_.is_recent(now);  // otherwise the RTT is what takes long
     return std::min(carried(round_trip, now), waits_for_turns ? kMostBesideSmall : kMost);
   }
 
-  // Less than that is known to be carried in a moment.
+  // The link is known to carry less than kMost in a moment.
   bool is_slow(Duration round_trip, Time now) const { return carried(round_trip, now) < kMost; }
 
  private:
-  // In a moment, in bytes; kMost while nothing is known.
+  // Bytes in a moment; kMost while the rate is unknown.
   std::size_t carried(Duration round_trip, Time now) const {
     if (rate_ == 0 || now - began_ > kForget) return kMost;
     double bytes = rate_ * static_cast<double>(std::max(kMoment, round_trip / 4).count());
@@ -80,7 +80,7 @@ class QueueLimit {
   }
 
   const SmallTraffic& small_;
-  double rate_ = 0;  // bytes in a microsecond; 0 is unknown
+  double rate_ = 0;  // bytes/us; 0 is unknown
   std::size_t taken_ = 0;
   bool had_room_ = false;
   Time began_{};  // of the sample

@@ -3,8 +3,8 @@
 
 // One end of the session protocol, without I/O: doc/protocol.md.
 //
-// Bytes that arrived go into receive(), which hands out events; commands append to output(), which the link writes.
-// Time comes in as an argument. Nothing here calls out.
+// Bytes that arrived go into receive(), which returns events; commands append to output(), which the link writes. Time
+// comes in as an argument. Nothing here calls back.
 
 #include <array>
 #include <cstdint>
@@ -27,18 +27,19 @@
 namespace cloudbus {
 
 enum class EventKind : std::uint8_t {
-  Established,  // the peer's HELLO was taken: peer_hello()
-  Opened,       // segment: a stream; `request` says what for. Answer with accept() or reset()
+  Established,  // the peer's HELLO was received: peer_hello()
+  Opened,       // segment: a new stream; `request` says for which service. Answer with accept() or reset()
   Accepted,     // controller: the backend is connected
-  Data,         // `data`, a part of a stream; valid until the bytes given to receive() are
+  Data,         // `data`, a part of a stream; valid as long as the bytes given to receive()
   Finished,     // the peer's FIN, after all of its data
-  Stopped,      // the peer reads no more; `code`
+  Stopped,      // the peer no longer reads; `code`
   Reset,        // the stream is gone; `code`
   MoreStreams,  // more streams may be opened
   GoingAway,    // the peer takes no new streams
-  ResumeAsked,  // segment: the link is to carry another session, `resume` says which: accept_resume() of that one, or
-                // close(). The input that is left is that session's
-  Resumed,      // controller: the answer to ask_resume(), `resume`: attach() of the other session. As above
+  ResumeAsked,  // segment: the peer asks the link to carry another session, in `resume`: accept_resume() of that
+                // session, or close(). The remaining input belongs to that session
+  Resumed,      // controller: the answer to ask_resume(), in `resume`: attach() of the other session, which the
+                // remaining input belongs to
   Closed,       // the session is over: closed()
 };
 
@@ -47,10 +48,10 @@ struct Event {
   StreamId stream = 0;
   OwnerId owner = 0;
   Bytes data{};
-  bool ends_frame = false;  // `data` is the last of its frame: what the peer read in one go may end here
+  bool ends_frame = false;  // `data` is the last of its frame; what the peer read in one go may end here
   StreamCode code = StreamCode::Cancelled;
   const OpenRequest* request = nullptr;  // valid until the next call of receive()
-  const ResumeFrame* resume = nullptr;   // as long
+  const ResumeFrame* resume = nullptr;   // as long as `request`
 };
 
 // Why a session ended.
@@ -61,14 +62,14 @@ struct Closed {
 
 class Session {
  public:
-  // A controller's preface and `hello` go to the output at once, a segment's when it has seen the peer's preface. The
-  // pool and the budget outlive the session.
+  // A controller's preface and `hello` go to the output at once, a segment's when it has received the peer's preface.
+  // The pool and the budget outlive the session.
   Session(Role role, const Hello& hello, const SessionLimits& limits, SlabPool& pool, Budget& budget, Time now);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Takes bytes off the front of `input` up to the next event; none when all were taken. Call until there is none.
+  // Takes bytes off the front of `input` up to the next event. Call until there is no event: then all bytes were taken.
   std::optional<Event> receive(Bytes& input, Time now);
 
   // --- Streams -------------------------------------------------------------------------------------------------
@@ -77,11 +78,11 @@ class Session {
   bool can_open() const;
   StreamId open(const OpenRequest& request, OwnerId owner);
 
-  // Segment: names the owner of a stream that was opened, once it has one.
+  // Segment: names the owner of a stream that was opened.
   void adopt(StreamId stream, OwnerId owner);
   void accept(StreamId stream);
 
-  // The owner has bytes to send. Lasts until fill_done() says that there are no more.
+  // The owner has bytes to send. This holds until fill_done() says that there are no more.
   void want(StreamId stream);
 
   struct Quantum {
@@ -89,26 +90,26 @@ class Session {
     OwnerId owner;
     std::size_t bytes;  // at most
   };
-  // The next stream to send, when it has credit. Answer each turn with fill_done(), after reserve() or without.
+  // The next stream that may send. Answer each quantum with fill_done(), after reserve() or without.
   std::optional<Quantum> next_quantum();
   bool has_quanta() const { return !scheduler_.empty() && state_ == State::Established && !is_full(); }
   Output::Room reserve(const Quantum& quantum, std::size_t bytes) {
     return output_.reserve(std::min(bytes, quantum.bytes));
   }
-  // `bytes` were put into what was reserved; `more` when the owner may have more of them.
+  // `bytes` were put into what was reserved; `more` when the owner may have more bytes.
   void fill_done(StreamId stream, std::size_t bytes, bool more);
-  // Instead of reserve(): sends bytes that others share, no more than the turn has. Then fill_done() with 0.
+  // Instead of reserve(): sends bytes that others share, no more than the quantum has. Then fill_done() with 0.
   void share(const Quantum& quantum, const Slice& bytes);
 
   // The direction toward the peer is complete.
   void finish(StreamId stream);
-  // This end reads no more.
+  // This end no longer reads.
   void stop(StreamId stream, StreamCode code);
-  // Ends the stream at once, both ways.
+  // Ends the stream at once, in both directions.
   void reset(StreamId stream, StreamCode code);
-  // So many received bytes were handed on.
+  // `bytes` that were received were handed on.
   void consumed(StreamId stream, std::size_t bytes, Time now);
-  // Segment: the work behind a stream has ended, its stream too; another one may be opened for it.
+  // Segment: a stream and the work behind it have ended; the peer may open another stream.
   void release();
 
   // --- The session ---------------------------------------------------------------------------------------------
@@ -119,25 +120,26 @@ class Session {
   const Hello& peer_hello() const { return peer_; }
   Duration round_trip() const { return round_trip_; }  // the smallest of the last 10 s; 0 is unknown
   std::size_t stream_count() const { return streams_.size(); }
-  std::uint64_t streams_opened() const { return streams_opened_; }  // since its beginning
+  std::uint64_t streams_opened() const { return streams_opened_; }  // since the session began
 
-  // Says no to new streams, in two steps.
+  // Refuses new streams, in two steps: section 6.
   void drain(Time now);
-  // The streams of a draining session have ended, and the peer knows which were taken.
+  // The streams of a draining session have ended, and the peer knows which streams were taken.
   bool is_drained() const { return drain_ == Drain::Done && streams_.empty(); }
   bool peer_going_away() const { return peer_going_away_; }
 
   // Ends the session with CLOSE.
   void close(LinkCode code, std::string reason);
 
-  // Some of the output was consumed: the answer to a ping is awaited from when the ping itself was taken.
+  // Some of the output was consumed: the wait for the answer to a ping begins when the kernel has taken the ping.
   void on_written(Time now);
 
-  // Pings, unless an answer is awaited; no sooner than `apart` after the last ping, and then only if nothing has come.
+  // Pings, unless an answer is awaited. Within `apart` after the last ping it waits, and then pings only if no byte has
+  // come.
   void check(Time now, Duration apart = Duration::zero());
-  // A ping was sent then, and nothing has come since; Time::max() otherwise.
+  // When a ping was sent that no byte has followed; Time::max() otherwise.
   Time silent_since() const;
-  // Pings, acknowledges, and finds a silent peer. May end the session: look at is_closed() and is_silent().
+  // Pings, acknowledges, and detects a silent peer. May end the session: look at is_closed() and is_silent().
   void on_time(Time now);
   Time next_deadline() const;
 
@@ -145,38 +147,37 @@ class Session {
 
   // --- Resuming: doc/protocol.md, section 9 --------------------------------------------------------------------
   //
-  // A link begins with a session of its own, whose HELLOs tell whether that session may be resumed. When the link of
-  // such a session is lost, it is detached; then a new link, begun by another session, is given to it:
+  // A link begins with a session of its own, whose HELLOs say whether that session may be resumed. When the link of
+  // such a session is lost, the session is detached. Then it takes over a new link, which began with another session:
   //
   //   controller:  lost.detach(), fresh is established: fresh.ask_resume(lost), Resumed, lost.attach()
-  //   segment:     fresh says ResumeAsked, lost.detach() if it was not, lost.accept_resume(), lost.attach()
+  //   segment:     fresh says ResumeAsked, lost.detach() if not detached, lost.accept_resume(), lost.attach()
 
-  // Both ends would resume it.
+  // Both ends agreed that the session may be resumed.
   bool is_resumable() const { return key_.has_value(); }
   const SessionKey& key() const { return *key_; }
-  // For so long both ends wait for another link.
+  // How long both ends wait for another link.
   Duration resume_wait() const { return resume_wait_; }
-  // The link is silent, though it was asked; detach(). A session that is not resumable is closed instead.
+  // The peer did not answer a ping: call detach(). A session that is not resumable is closed instead.
   bool is_silent() const { return is_silent_; }
 
-  // The link is gone. Commands are taken, and written on the next link; nobody has a turn.
+  // The link is gone. Commands are accepted, and written on the next link; no stream gets a quantum.
   void detach();
   bool is_detached() const { return state_ == State::Detached; }
-  // Something would be missed if it were not resumed: a stream, or what the peer may not have.
+  // Something would be lost if the session were not resumed: a stream, or bytes that the peer may not have.
   bool is_worth_resuming() const { return !streams_.empty() || output_.size() > 0 || output_.kept() > 0; }
 
   // Asks the peer to go on with `lost`, on this session's link.
   void ask_resume(Session& lost);
-  // What the other side of this session's link claims with `resume`.
+  // What the other end of this session's link claims with `resume`.
   ResumeClaim claim_of(const ResumeFrame& resume) const;
-  // The nonces of this session's HELLOs are those of `claim`, which was proven. The RESUME that answers it; nothing
-  // where the claim is from before the last one.
+  // Returns the RESUME that answers `claim`, which was proven; nothing if an older epoch makes the claim stale.
   std::optional<std::array<std::byte, kHeaderSize + kResumeSize>> accept_resume(const ResumeClaim& claim);
-  // Goes on where the peer has all before `position`. `opening` is what is still to be written of the link's own
-  // session. Where bytes are missing, or too many are there, the session is closed.
+  // Goes on at `position`, up to which the peer has all bytes. `opening` has the unwritten bytes of the session with
+  // which the link began. If `position` is impossible, the session is closed.
   void attach(std::uint64_t position, Bytes opening, Time now);
 
-  // Of all streams.
+  // The owners of all streams.
   std::vector<OwnerId> owners() const;
   template <typename Visit>
   void for_each_stream(Visit visit) const {
@@ -193,7 +194,7 @@ class Session {
  private:
   //   preface --magic, version, role--> hello --HELLO--> established --error, CLOSE, close()--> closed
   //   established --detach()--> detached --attach()--> established
-  //   established --RESUME, ask_resume()--> resuming, where another session takes the link
+  //   established --RESUME, ask_resume()--> resuming: another session takes the link
   enum class State : std::uint8_t { Preface, Hello, Established, Resuming, Detached, Closed };
   //   none --drain()--> asked --reply to the ping--> done
   enum class Drain : std::uint8_t { None, Asked, Done };
@@ -265,20 +266,20 @@ class Session {
 
   StreamId last_stream_ = 0;  // the greatest id opened, by either end
   std::uint64_t streams_opened_ = 0, streams_released_ = 0;
-  std::uint64_t max_streams_own_ = 0;   // what the peer was granted
-  std::uint64_t max_streams_peer_ = 0;  // what the peer grants
+  std::uint64_t max_streams_own_ = 0;   // streams that the peer was granted
+  std::uint64_t max_streams_peer_ = 0;  // streams that the peer grants
   std::uint64_t position_sent_ = 0, position_received_ = 0, position_acked_ = 0;
 
   // Resuming.
-  std::optional<SessionKey> key_;  // where both ends would
+  std::optional<SessionKey> key_;  // if both ends agreed
   Duration resume_wait_{0};
   std::uint64_t resume_window_ = 0;  // bytes that are kept
   std::uint64_t ack_every_ = 0;      // bytes
   std::uint64_t ack_sent_ = 0;       // position
   Time ack_due_ = Time::max();
-  std::uint64_t held_ = 0;  // of what is kept, as it is counted in the budget
+  std::uint64_t held_ = 0;  // kept bytes, as counted in the budget
   std::uint64_t epoch_ = 0;
-  std::optional<SessionKey> asked_;  // the session that is to be resumed on this link
+  std::optional<SessionKey> asked_;  // the session to be resumed on this link
   std::uint64_t asked_epoch_ = 0;
   ResumeFrame resume_;
   bool is_silent_ = false;
@@ -288,11 +289,11 @@ class Session {
   Time started_, last_received_;
   Time ping_sent_{};                             // of the last ping
   bool ping_pending_ = false;                    // no reply to it yet
-  Time check_asked_{}, check_at_ = Time::max();  // of a check() that came too soon after the last ping
+  Time check_asked_{}, check_at_ = Time::max();  // of a check() too soon after the last ping
   std::uint64_t ping_value_ = 0;
   std::uint64_t ping_end_ = 0;      // Output::taken() once the ping has been taken
-  std::uint64_t taken_before_ = 0;  // Output::taken() when it was looked at last
-  Time ping_moved_{};               // when the ping, or what stands before it, was taken last
+  std::uint64_t taken_before_ = 0;  // Output::taken() at the last look
+  Time ping_moved_{};               // when the kernel last took a part of the ping or of the bytes before it
   struct RoundTrip {
     Time at;
     Duration took;

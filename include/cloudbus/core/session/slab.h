@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Blocks of memory that are filled once, in order, and shared by whoever still has bytes of them to write.
+// Blocks of memory that are filled once, in order, and shared by all that still have to write bytes from them.
 
 #include <cstddef>
 #include <memory>
@@ -12,11 +12,11 @@ namespace cloudbus {
 
 class SlabPool;
 
-// Counted without atomics: a slab never leaves its worker.
+// References are counted without atomics: a slab never leaves its worker.
 class Slab {
  public:
   static constexpr std::size_t kCapacity = 544 * 1024;      // a full read of kMaxFill and its headers, and some control
-  static constexpr std::size_t kSmallCapacity = 16 * 1024;  // for what little one client has said
+  static constexpr std::size_t kSmallCapacity = 16 * 1024;  // for the few bytes of one client
 
   std::byte* data() { return bytes_.get(); }
   std::size_t capacity() const { return capacity_; }
@@ -69,7 +69,7 @@ struct Slice {
   }
 };
 
-// Keeps a few slabs of kCapacity warm for whoever writes next. Outlives all of its slabs.
+// Keeps a few slabs of kCapacity for the next writers, while they are in the cache. Outlives all of its slabs.
 class SlabPool {
  public:
   SlabPool() = default;

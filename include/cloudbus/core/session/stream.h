@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// One stream as a session keeps it: doc/protocol.md, sections 3 and 4. Owned by its Session, by value. There may be
-// very many that are idle, so it is kept small.
+// One stream as a session keeps it: doc/protocol.md, sections 3 and 4. Its Session owns it by value. There may be very
+// many idle streams, so a stream is small.
 
 #include <cstdint>
 
@@ -12,10 +12,10 @@
 
 namespace cloudbus {
 
-// Whatever owns a stream's two sockets, by the number that it gave at open or accept.
+// The owner of a stream at this end, by the number given to open() or adopt().
 using OwnerId = std::uint64_t;
 
-// One owner may have several streams, its legs 0, 1, … The number of the leg stands in the upper bits.
+// One owner may have several streams, its legs 0, 1, … The upper bits have the number of the leg.
 using LegId = std::uint32_t;
 inline constexpr int kLegShift = 48;
 constexpr OwnerId leg_owner(OwnerId owner, LegId leg) { return owner | OwnerId{leg} << kLegShift; }
@@ -34,12 +34,12 @@ struct Stream {
   ReceiveWindow window;
   std::uint64_t sent = 0;  // bytes of DATA
   std::uint64_t send_limit;
-  [[no_unique_address]] Scheduler::Share share;  // what follows stands in its padding
+  [[no_unique_address]] Scheduler::Share share;  // the next members use its padding
   Direction sending = Direction::Open;
   Direction receiving = Direction::Open;
   bool accepted = false;
   bool wants = false;   // the owner has bytes to send
-  bool queued = false;  // it stands in the scheduler
+  bool queued = false;  // it is in the scheduler
 
   std::uint64_t credit() const { return send_limit - sent; }
   bool is_over() const { return sending != Direction::Open && receiving != Direction::Open; }

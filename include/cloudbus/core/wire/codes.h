@@ -48,7 +48,7 @@ enum class StreamCode : std::uint16_t {
   SessionLost = 17,  // never on the wire
 };
 
-// The link broke under the stream, and with it what the other end has of the stream is not known.
+// The link broke: it is not known which bytes of the stream the other end has.
 constexpr bool is_loss(StreamCode code) {
   return code == StreamCode::LinkLost || code == StreamCode::ResumeTimeout || code == StreamCode::SessionLost;
 }
@@ -57,7 +57,7 @@ std::string_view name_of(Role role);
 std::string_view name_of(LinkCode code);
 std::string_view name_of(StreamCode code);
 
-// Codes off the wire; unknown ones become ProtocolError and Cancelled.
+// Codes from the wire; unknown ones become ProtocolError and Cancelled.
 LinkCode link_code(std::uint16_t wire);
 StreamCode stream_code(std::uint16_t wire);
 

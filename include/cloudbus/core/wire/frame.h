@@ -52,10 +52,10 @@ struct FrameHeader {
 
 std::byte* encode(std::byte* out, const FrameHeader& header);
 
-// The header as it stands, valid or not. `in` holds kHeaderSize bytes.
+// The header as received, valid or not. `in` holds kHeaderSize bytes.
 FrameHeader decode_header(const std::byte* in);
 
-// What is wrong with a header by the table of section 2.1, or null.
+// What is wrong with a header, by the table of section 2.1; null for a valid one.
 const char* header_error(const FrameHeader& header);
 
 // Whether frames of this type count in positions: section 2.3.

@@ -24,7 +24,7 @@ inline constexpr std::uint8_t kVersion = 1;
 inline constexpr std::uint32_t kMinWindow = 16 * 1024;         // section 1.2, field 1
 inline constexpr std::uint32_t kMaxWindow = 16 * 1024 * 1024;  // section 1.2, field 1
 
-// A link-level failure: the code for CLOSE, and words for both logs.
+// An error of the link: the code for CLOSE, and a reason for both logs.
 struct LinkError {
   LinkCode code;
   std::string reason;
@@ -37,20 +37,20 @@ struct Preface {
 
 std::array<std::byte, kPrefaceSize> encode(const Preface& preface);
 
-// Checks a preface against what this end is. `in` holds kPrefaceSize bytes whose magic was found right.
+// What is wrong with a preface for an end of `own_role`. `in` holds kPrefaceSize bytes with the right magic.
 std::optional<LinkError> preface_error(const std::byte* in, Role own_role);
 
-// A session as its segment names it. Whoever knows the secret may resume it: it is never logged.
+// How the segment identifies a session. An end that knows the secret may resume it, so the secret is never logged.
 struct SessionKey {
   Uuid id{};
   Secret secret{};
 };
 
-// That an end keeps a session whose link broke.
+// The offer of an end to keep a session whose link broke.
 struct ResumeOffer {
-  std::uint32_t wait_ms = 0;  // for so long
-  std::uint32_t window = 0;   // bytes that it keeps until they are acknowledged; at least kMinWindow
-  Nonce nonce{};              // another one on each link
+  std::uint32_t wait_ms = 0;  // how long
+  std::uint32_t window = 0;   // unacknowledged bytes that it keeps; at least kMinWindow
+  Nonce nonce{};              // a new one on each link
 };
 
 struct Hello {
@@ -65,11 +65,11 @@ struct Hello {
 std::vector<std::byte> encode(const Hello& hello);
 std::variant<Hello, LinkError> decode_hello(Bytes payload);
 
-// RESUME, both ways.
+// RESUME, in both directions.
 struct ResumeFrame {
   Uuid session{};
   std::uint64_t epoch = 0;
-  std::uint64_t position = 0;  // up to which its sender has the other end's bytes
+  std::uint64_t position = 0;  // up to which the sender of RESUME has the other end's bytes
   Proof proof{};
 };
 
@@ -80,14 +80,14 @@ ResumeFrame decode_resume(Bytes payload);
 struct OpenRequest {
   Uuid conversation{};
   std::int8_t priority = 0;
-  std::string service;  // to 255 bytes
-  std::string client;   // the client's address as text, to 255 bytes
+  std::string service;  // at most 255 bytes
+  std::string client;   // the client's address as text, at most 255 bytes
 };
 
 std::vector<std::byte> encode(const OpenRequest& request);
 std::variant<OpenRequest, LinkError> decode_open(Bytes payload);
 
-// Walks the fields of section 2.2 only to check them: none is defined here, so a critical one is an error.
+// Checks the fields of section 2.2 in a payload for which none is defined: a critical field is an error.
 std::optional<LinkError> fields_error(Bytes fields);
 
 }  // namespace cloudbus

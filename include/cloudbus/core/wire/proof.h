@@ -16,13 +16,13 @@ using Secret = std::array<std::byte, 32>;
 using Nonce = std::array<std::byte, 16>;
 using Proof = std::array<std::byte, 32>;  // HMAC-SHA-256, RFC 2104
 
-// What an end says when a session is resumed. The nonces are those of the HELLOs of the new link.
+// What an end claims when a session is resumed. The nonces are from the HELLOs of the new link.
 struct ResumeClaim {
-  Role role;  // of the end that says it
+  Role role;  // of the end that claims
   Uuid session{};
   Nonce controller{}, segment{};
   std::uint64_t epoch = 0;
-  std::uint64_t position = 0;  // up to which it has the peer's bytes
+  std::uint64_t position = 0;  // up to which that end has its peer's bytes
 };
 
 Proof prove(const ResumeClaim& claim, const Secret& secret);
