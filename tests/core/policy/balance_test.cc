@@ -250,5 +250,34 @@ TEST(Balance, HashRegardsNeitherLoadNorChance) {
   EXPECT_EQ(order_of(balance, "10.1.2.3", 99), order);
 }
 
+TEST(Balance, ServersThatCameAndWentLeaveTheNumbersOfTheOthers) {
+  Balance balance(Policy::RoundRobin, servers(3));
+  balance.begin(0);
+  balance.set(Policy::RoundRobin, std::vector<Balance::Server>{{2, "c"}, {5, "f"}, {1, "b"}});
+  EXPECT_EQ(order_of(balance), (Order{1, 2, 5})) << "the round robin goes on behind the one that was begun last";
+  balance.begin(1);
+  EXPECT_EQ(order_of(balance), (Order{2, 5, 1}));
+}
+
+TEST(Balance, AServerThatHasGoneCanStillBeEnded) {
+  Balance balance(Policy::LeastConnections, servers(2));
+  balance.begin(0);
+  balance.begin(1);
+  balance.set(Policy::LeastConnections, std::vector<Balance::Server>{{1, "b"}});
+  balance.end(0);
+  EXPECT_EQ(balance.load(0), 0u);
+  balance.set(Policy::LeastConnections, std::vector<Balance::Server>{{1, "b"}, {0, "a"}});
+  EXPECT_EQ(order_of(balance), (Order{0, 1})) << "one has a conversation, and the one that came back has none";
+}
+
+TEST(Balance, APolicyMayChangeWhileServersHaveConversations) {
+  Balance balance(Policy::First, servers(3));
+  balance.begin(0);
+  balance.begin(0);
+  balance.begin(1);
+  balance.set(Policy::LeastConnections, std::vector<Balance::Server>{{0, "a"}, {1, "b"}, {2, "c"}});
+  EXPECT_EQ(order_of(balance), (Order{2, 1, 0}));
+}
+
 }  // namespace
 }  // namespace cloudbus
