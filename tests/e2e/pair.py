@@ -671,6 +671,23 @@ class Daemon:
     def signal(self, sig):
         self.process.send_signal(sig)
 
+    def reload(self, text=None, refused=False):
+        """Has it read its file again, with `text` as its content; returns what the log says of it."""
+        if text is not None:
+            self.text = text
+            # Replaced, not written: it may be read at any time.
+            with open(self.file + ".new", "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(self.file + ".new", self.file)
+        mark = self.mark()
+        self.signal(signal.SIGHUP)
+        message = "reload refused" if refused else "reloaded"
+        record = self.wait_log(lambda r: r.subject == self.role and r.message.startswith("reload"), "reload", mark)
+        if not record.message.startswith(message):
+            raise AssertionError(f"{self.name} did not say '{message}':\n{self.output()}")
+        self.base = self._base()
+        return record
+
     def kill(self):
         """Ends it as a crash would."""
         self.expected_end = True

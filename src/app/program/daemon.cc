@@ -143,6 +143,9 @@ void Daemon::on_applied(const ConfigDiff& diff) {
   if (!terminating_) listeners_->commit(*diff.after);
   config_ = diff.after;
   log_start(config_->log_level, config_->log_format);
+  for (std::string_view key : diff.postponed)
+    log_line(LogLevel::Warning, subject(*config_), "has another value now, which needs a restart",
+             {{"key", std::string(key)}});
   log_line(LogLevel::Info, subject(*config_), "reloaded",
            {{"added", std::uint64_t{diff.added.size()}},
             {"removed", std::uint64_t{diff.removed.size()}},

@@ -30,7 +30,6 @@ bool Reload::start(std::shared_ptr<const Config> in_force) {
     auto outcome = std::make_shared<Outcome>();
     ConfigResult result = read_config(role_, options_);
     if (result.config) {
-      result.config->threads = in_force->threads;  // what needs another start is as it was
       *outcome = compare(std::move(in_force), std::move(*result.config));
     } else {
       *outcome = std::move(result.errors);

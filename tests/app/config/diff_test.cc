@@ -145,5 +145,12 @@ TEST_F(Diff, ASharedBindThatBecomesAServicesOwnKeepsItsId) {
   EXPECT_EQ(find(diff, "A").binds[0].id, id);
 }
 
+TEST_F(Diff, ThreadsStayAsTheyWere) {
+  take("[Cloudbus]\nthreads=2\n" + service("A", 1));
+  ConfigDiff diff = take("[Cloudbus]\nthreads=3\n" + service("A", 1));
+  EXPECT_EQ(diff.postponed, std::vector<std::string_view>{"threads"});
+  EXPECT_EQ(diff.after->threads, 2);
+}
+
 }  // namespace
 }  // namespace cloudbus

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "cloudbus/app/config/config.h"
@@ -17,6 +18,8 @@ struct ConfigDiff {
   std::shared_ptr<const Config> before, after;
   Services added, changed, removed;  // `changed` as they are now
   std::size_t unchanged = 0;
+  // Keys that are different but take another start; `after` has them as they were.
+  std::vector<std::string_view> postponed;
 
   bool is_empty() const { return added.empty() && changed.empty() && removed.empty(); }
 };
