@@ -71,12 +71,19 @@ def window(seconds):
 HOME = "127.%d.%d.%d" % (random.randint(64, 250), random.randint(0, 255), random.randint(1, 254))
 
 
+given_ports = set()
+
+
 def free_port(host=HOME):
-    """A port that nobody listens on, for programs that cannot choose one themselves."""
+    """A port that nobody listens on, for programs that cannot choose one themselves; each time another one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
+    while True:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+            port = probe.getsockname()[1]
+        if port not in given_ports:
+            given_ports.add(port)
+            return port
 
 
 def bind_text(kind, folder, name):

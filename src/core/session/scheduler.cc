@@ -33,7 +33,7 @@ void Scheduler::start(StreamId stream, Share& share) {
   share.position = std::max(share.position, its.clock);
   waiting_++;
   if (share.position - its.clock <= kSparseQuantum)
-    its.sparse.push_back(stream);
+    its.sparse.push(stream);
   else
     push_busy(its, stream, share.position);
 }
@@ -66,8 +66,7 @@ std::optional<Scheduler::Quantum> Scheduler::next() {
   its->sparse_in_row = sparse ? its->sparse_in_row + 1 : 0;
   StreamId stream;
   if (sparse) {
-    stream = its->sparse.front();
-    its->sparse.pop_front();
+    stream = its->sparse.pop();
   } else {
     stream = pop_busy(*its);
   }

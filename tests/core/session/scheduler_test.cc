@@ -177,5 +177,18 @@ TEST(Scheduler, NoTurnIsGivenAwayWhileNobodyElseWaits) {
   EXPECT_EQ(scheduler.next()->stream, 1u);
 }
 
+TEST(Scheduler, ManySparseStreamsComeInTheirOrderHoweverTheyComeAndGo) {
+  Scheduler scheduler;
+  std::vector<Scheduler::Share> shares(1000);
+  StreamId next_in = 0, next_out = 0;
+  for (int round = 0; round < 50; round++) {
+    for (int i = 0; i < 7 + round % 13 && next_in < shares.size(); i++, next_in++)
+      scheduler.start(next_in, shares[next_in]);
+    for (int i = 0; i < 5 + round % 17 && !scheduler.empty(); i++) ASSERT_EQ(scheduler.next()->stream, next_out++);
+  }
+  while (!scheduler.empty()) ASSERT_EQ(scheduler.next()->stream, next_out++);
+  EXPECT_EQ(next_out, next_in);
+}
+
 }  // namespace
 }  // namespace cloudbus

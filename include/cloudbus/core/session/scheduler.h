@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <vector>
 
@@ -58,9 +57,28 @@ class Scheduler {
     }
   };
 
+  // Streams in the order in which they came. A class may be idle for ever, and an idle std::deque holds 576 bytes.
+  class Queue {
+   public:
+    bool empty() const { return first_ == streams_.size(); }
+    void push(StreamId stream) { streams_.push_back(stream); }
+    StreamId pop() {
+      StreamId stream = streams_[first_++];
+      if (first_ * 2 >= streams_.size()) {
+        streams_.erase(streams_.begin(), streams_.begin() + static_cast<std::ptrdiff_t>(first_));
+        first_ = 0;
+      }
+      return stream;
+    }
+
+   private:
+    std::vector<StreamId> streams_;
+    std::size_t first_ = 0;
+  };
+
   struct Class {
     std::int8_t priority;
-    std::deque<StreamId> sparse{};
+    Queue sparse{};
     std::vector<Waiting> busy{};    // a heap, the least position on top
     std::uint64_t clock = 0;        // the greatest position of a busy stream that had a quantum
     int sparse_in_row = 0;          // quanta
