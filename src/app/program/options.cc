@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 
 #include "cloudbus/app/config/values.h"
+#include "cloudbus/app/config/version.h"
 #include "cloudbus/app/program/options.h"
 
-#ifndef PACKAGE_VERSION
-#define PACKAGE_VERSION "development"
-#endif
 #ifndef SYSCONFDIR
 #define SYSCONFDIR "/etc"
 #endif
@@ -24,7 +18,7 @@ namespace {
 std::string default_file(Role role) { return SYSCONFDIR "/cloudbus/" + std::string(name_of(role)) + ".ini"; }
 
 OptionsResult show_version(Role role) {
-  std::printf("%s (cloudbus) %s\n", std::string(name_of(role)).c_str(), PACKAGE_VERSION);
+  std::printf("%s (cloudbus) %s\n", std::string(name_of(role)).c_str(), version());
   return {std::nullopt, EXIT_SUCCESS};
 }
 
