@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cloudbus/app/program/options.h"
+
 #include <unistd.h>
 
 #include <cstdio>
@@ -6,7 +8,6 @@
 
 #include "cloudbus/app/config/values.h"
 #include "cloudbus/app/config/version.h"
-#include "cloudbus/app/program/options.h"
 
 #ifndef SYSCONFDIR
 #define SYSCONFDIR "/etc"
