@@ -92,7 +92,7 @@ class ConfigReader {
       } else {
         error = key->set(config_.role, target, entry);
       }
-      if (!error.empty()) fail(entry.line, name.append(": ").append(error));
+      if (!error.empty()) fail(entry.line, name + ": " + error);
     }
   }
 
