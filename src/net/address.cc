@@ -156,7 +156,7 @@ std::string ipv4_text(std::uint32_t host, int port) {
 
 }  // namespace
 
-Address::Address() : un_{}, size_(0) { any_.sa_family = AF_UNSPEC; }
+Address::Address() : un_{} { any_.sa_family = AF_UNSPEC; }
 
 Address Address::from_sockaddr(const sockaddr* address, socklen_t size) {
   Address result;

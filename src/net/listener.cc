@@ -87,7 +87,10 @@ ListeningSocket::ListeningSocket(int fd, const Endpoint& endpoint) : fd_(fd), en
 }
 
 ListeningSocket::ListeningSocket(ListeningSocket&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), endpoint_(other.endpoint_), device_(other.device_), inode_(other.inode_) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      endpoint_(std::move(other.endpoint_)),
+      device_(other.device_),
+      inode_(other.inode_) {}
 
 std::string ListeningSocket::set_mode(mode_t mode) const {
   std::string path = endpoint_.address.path();

@@ -62,14 +62,10 @@ class Target(pair.Case):
 
 class Strangers(Target):
 
-    def gone(self, sock, seconds=10):
+    def gone(self, stranger, seconds=10):
         """Waits until the other side has closed the connection; what it said before."""
-        sock.settimeout(seconds * pair.PATIENCE)
-        said = b""
-        with contextlib.suppress(ConnectionResetError):
-            while part := sock.recv(65536):
-                said += part
-        return said
+        stranger.socket.settimeout(seconds * pair.PATIENCE)
+        return stranger.read_rest()
 
     def test_strangers_are_cut_off_at_once_and_logged_and_learn_nothing(self):
         segment = self.target()
@@ -79,7 +75,7 @@ class Strangers(Target):
                 with pair.connect(self.url) as stranger:
                     start = time.monotonic()
                     stranger.send(data)
-                    said = self.gone(stranger.socket)
+                    said = self.gone(stranger)
                     self.assertEqual(said, b"")
                     self.assertLess(time.monotonic() - start, 4 * pair.PATIENCE, "not only by the timeout")
                 record = segment.wait_log(lambda r: r.subject == "link" and r.level != "debug", "stranger", mark)
@@ -336,7 +332,7 @@ class Frames(Target):
     def test_data_beyond_the_credit(self):
         self.target()
         raw = self.dial()
-        window = struct.unpack("!I", raw.peer_hello.payload[4:8])[0]
+        window = wire.window(raw.peer_hello)
         raw.send(wire.open_frame(1, b"Swallow"))
         left = window + 1
         while left:
@@ -349,7 +345,7 @@ class Frames(Target):
     def test_whole_window_is_welcome_before_accept(self):
         self.target()
         raw = self.dial()
-        window = struct.unpack("!I", raw.peer_hello.payload[4:8])[0]
+        window = wire.window(raw.peer_hello)
         raw.send(wire.open_frame(1, b"Swallow"))
         for offset in range(0, window, 32768):
             raw.send(wire.data(1, bytes(min(32768, window - offset))))
@@ -379,7 +375,7 @@ class Frames(Target):
     def test_more_streams_than_allowed(self):
         self.target()
         raw = self.dial()
-        allowed = struct.unpack("!Q", raw.peer_hello.payload[12:20])[0]
+        allowed = wire.max_streams_of(raw.peer_hello)
         self.assertGreater(allowed, 1000)
         for first in range(1, allowed + 2, 256):
             if not raw.try_send(b"".join(wire.open_frame(n, b"Swallow")
@@ -608,7 +604,7 @@ class MaliciousSegment(pair.Case):
 
     def test_data_beyond_the_credit(self):
         stream = self.opened()
-        window = struct.unpack("!I", self.peer.peer_hello.payload[4:8])[0]
+        window = wire.window(self.peer.peer_hello)
         # The client does not read, so that nothing is granted once its own buffers are full.
         for _ in range(64 * MIB // 32768):
             if not self.peer.try_send(wire.data(stream, bytes(32768))):

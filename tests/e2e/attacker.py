@@ -9,7 +9,6 @@ import collections
 import json
 import os
 import random
-import select
 import sys
 import threading
 
@@ -198,12 +197,12 @@ def run(peer, name, ends, read):
         for data in FLOODS[name](peer):
             if not peer.try_send(data):
                 break
-            while read and select.select([peer.socket], [], [], 0)[0]:
-                if not peer.socket.recv(262144):
+            while read and peer.readable(0):
+                if not peer.receive():
                     break
         else:
             peer.socket.settimeout(3600)
-            while peer.socket.recv(262144):
+            while peer.receive():
                 pass
     except (OSError, AssertionError) as error:
         code = type(error).__name__

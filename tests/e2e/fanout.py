@@ -79,16 +79,15 @@ class Intake:
         self.thread.start()
 
     def _run(self):
-        how = "fin"
-        buffer = bytearray(256 * pair.KIB)
         try:
-            while count := self.peer.socket.recv_into(buffer):
-                self.digest.update(memoryview(buffer)[:count])
+            while data := self.peer.receive():
+                self.digest.update(data)
                 with self.changed:
-                    self.size += count
+                    self.size += len(data)
                     self.changed.notify_all()
+            how = self.peer.ended
         except OSError as error:
-            how = "reset" if isinstance(error, (ConnectionResetError, BrokenPipeError)) else repr(error)
+            how = repr(error)
         with self.changed:
             self.ending = pair.Ending(how, self.size, self.digest.hexdigest())
             self.changed.notify_all()

@@ -160,6 +160,7 @@ class Peer:
     def __init__(self, sock):
         self.socket = sock
         self.socket.settimeout(DEADLINE * PATIENCE)
+        self.ended = None
 
     def send(self, data):
         self.socket.sendall(data)
@@ -189,20 +190,28 @@ class Peer:
             line += self.read_exact(1)
         return line
 
+    def receive(self, limit=256 * KIB):
+        """What comes next; nothing at the end, and `ended` then says how it ended: 'fin' or 'reset'."""
+        try:
+            data = self.socket.recv(limit)
+        except (ConnectionResetError, BrokenPipeError):
+            self.ended = "reset"
+            return b""
+        if not data:
+            self.ended = "fin"
+        return data
+
+    def read_rest(self):
+        """All bytes until the end, however it comes."""
+        return b"".join(iter(self.receive, b""))
+
     def read_to_end(self):
-        """Reads all there is; how it ended ('fin' or 'reset'), the number of bytes and their hash."""
+        """Reads all there is; how it ended, the number of bytes and their hash."""
         digest, size = hashlib.sha256(), 0
-        buffer = bytearray(256 * KIB)
-        view = memoryview(buffer)
-        while True:
-            try:
-                count = self.socket.recv_into(buffer)
-            except (ConnectionResetError, BrokenPipeError):
-                return Ending("reset", size, digest.hexdigest())
-            if count == 0:
-                return Ending("fin", size, digest.hexdigest())
-            digest.update(view[:count])
-            size += count
+        while data := self.receive():
+            digest.update(data)
+            size += len(data)
+        return Ending(self.ended, size, digest.hexdigest())
 
     def exchange(self, data):
         """Sends the bytes and reads as many back."""

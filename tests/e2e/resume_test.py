@@ -573,10 +573,7 @@ class Attackers(ResumeCase):
         client.exchange(b"x")
         self.cut_and_wait(cutter, controller)
         with wire.RawPeer.dial(segment.address(), more=self.OFFER) as peer:
-            fields, hello = {}, peer.peer_hello.payload
-            while hello:
-                number, length = struct.unpack("!HH", hello[:4])
-                fields[number & 0x7FFF], hello = hello[4:4 + length], hello[4 + length:]
+            fields = {number: value for number, _, value in wire.fields(peer.peer_hello.payload)}
         self.assertEqual((len(fields[5]), len(fields[6])), (16, 32))
         for daemon in (controller, segment):
             for line in daemon.lines:

@@ -31,7 +31,7 @@ class SlowLink(pair.Case):
         counted = [0]
 
         def take(peer):
-            while data := peer.socket.recv(256 * KIB):
+            while data := peer.receive():
                 counted[0] += len(data)
         return self.backend(take), counted
 

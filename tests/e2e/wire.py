@@ -24,10 +24,33 @@ STREAM_CODES = ("cancelled", "client-reset", "server-reset", "unknown-service", 
 FINAL_GOAWAY = 2 ** 64 - 1
 
 Frame = collections.namedtuple("Frame", "type flags stream payload")
+HEADER = struct.Struct("!BBHQ")
+
+# Section 2.1: the stream id (whether one belongs there), the lengths of the payload, the flags, whether it is reliable.
+Rule = collections.namedtuple("Rule", "stream shortest longest flags reliable")
+RULES = {HELLO: Rule(False, 0, 1024, 0, False), OPEN: Rule(True, 22, 1024, 0, True),
+         ACCEPT: Rule(True, 0, 256, 0, True), DATA: Rule(True, 0, 65535, FIN, True),
+         CREDIT: Rule(True, 8, 8, 0, True), RESET: Rule(True, 10, 10, 0, True), STOP: Rule(True, 2, 2, 0, True),
+         MAX_STREAMS: Rule(False, 8, 8, 0, True), PING: Rule(False, 8, 8, REPLY, False),
+         GOAWAY: Rule(False, 8, 8, 0, True), ACK: Rule(False, 8, 8, 0, False),
+         RESUME: Rule(False, 64, 64, 0, False), CLOSE: Rule(False, 2, 258, 0, False)}
+
+# Section 1.2: the fields of HELLO, the lengths of their values.
+HELLO_FIELDS = {1: ("initial-window", 4, 4), 2: ("max-streams", 8, 8), 3: ("boot-id", 16, 16), 4: ("software", 1, 64),
+                5: ("session-id", 16, 16), 6: ("session-secret", 32, 32), 7: ("resume", 24, 24)}
 
 
 def header(kind, length, stream=0, flags=0):
-    return struct.pack("!BBHQ", kind, flags, length, stream)
+    return HEADER.pack(kind, flags, length, stream)
+
+
+def take_frame(data, at=0):
+    """The frame that begins there, if all of it has come; None otherwise."""
+    if len(data) - at < HEADER.size:
+        return None
+    kind, flags, length, stream = HEADER.unpack_from(data, at)
+    end = at + HEADER.size + length
+    return Frame(kind, flags, stream, bytes(data[at + HEADER.size:end])) if end <= len(data) else None
 
 
 def frame(kind, stream=0, payload=b"", flags=0):
@@ -36,6 +59,33 @@ def frame(kind, stream=0, payload=b"", flags=0):
 
 def field(number, value, critical=False):
     return struct.pack("!HH", number | (0x8000 if critical else 0), len(value)) + value
+
+
+def fields(payload):
+    """(number, whether it is critical, value) of each field of section 2.2; ValueError if one does not fit."""
+    found = []
+    while payload:
+        if len(payload) < 4:
+            raise ValueError("a field is cut off")
+        number, length = struct.unpack_from("!HH", payload)
+        if len(payload) < 4 + length:
+            raise ValueError(f"field {number & 0x7FFF} is longer than what holds it")
+        found.append((number & 0x7FFF, bool(number & 0x8000), payload[4:4 + length]))
+        payload = payload[4 + length:]
+    return found
+
+
+def hello_number(received, number):
+    """The value of a field of a HELLO, as a number."""
+    return next(int.from_bytes(value, "big") for found, _, value in fields(received.payload) if found == number)
+
+
+def window(received):
+    return hello_number(received, 1)
+
+
+def max_streams_of(received):
+    return hello_number(received, 2)
 
 
 def preface(role, lowest=1, highest=1):
@@ -114,16 +164,15 @@ def close_code(received):
     return LINK_CODES[struct.unpack("!H", received.payload[:2])[0]]
 
 
-class RawPeer:
+class RawPeer(pair.Peer):
     """One end of a link by hand. As a controller it dials; as a segment it is made of an accepted socket."""
 
     def __init__(self, sock, role):
-        self.socket = sock
+        super().__init__(sock)
         self.role = role
         self.input = b""
         self.peer_preface = None
         self.peer_hello = None
-        self.ended = None
         self.seen = []
 
     @classmethod
@@ -148,10 +197,6 @@ class RawPeer:
             raise AssertionError(f"no HELLO but {self.peer_hello}")
         return self
 
-    def send(self, data):
-        self.socket.sendall(data)
-        return self
-
     def try_send(self, data):
         """Sends unless the other side has closed the link; whether it could."""
         try:
@@ -161,30 +206,19 @@ class RawPeer:
             return False
 
     def _fill(self):
-        try:
-            data = self.socket.recv(262144)
-        except (ConnectionResetError, BrokenPipeError):
-            self.ended = "reset"
-            return False
-        if not data:
-            self.ended = "fin"
-            return False
+        data = self.receive()
         self.input += data
-        return True
+        return bool(data)
 
     def next(self):
         """The next frame, or None at the end of the link."""
-        while True:
-            if len(self.input) >= 12:
-                kind, flags, length, stream = struct.unpack("!BBHQ", self.input[:12])
-                if len(self.input) >= 12 + length:
-                    payload = self.input[12:12 + length]
-                    self.input = self.input[12 + length:]
-                    received = Frame(kind, flags, stream, payload)
-                    self.seen.append(received) if kind != DATA else None
-                    return received
+        while (received := take_frame(self.input)) is None:
             if not self._fill():
                 return None
+        self.input = self.input[HEADER.size + len(received.payload):]
+        if received.type != DATA:
+            self.seen.append(received)
+        return received
 
     def wait(self, kind, stream=None):
         """The next frame of a type; pings are answered on the way."""
@@ -225,15 +259,6 @@ class RawPeer:
             if received.type == CLOSE:
                 code = close_code(received)
 
-    def close(self):
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
 
 class RawSegment:
     """A listener that plays segments by hand, for a controller to dial."""
@@ -247,7 +272,6 @@ class RawSegment:
     def accept(self, greet=True, **more):
         self.socket.settimeout(pair.DEADLINE * pair.PATIENCE)
         sock, _ = self.socket.accept()
-        sock.settimeout(pair.DEADLINE * pair.PATIENCE)
         peer = RawPeer(sock, SEGMENT)
         return peer.greet(**more) if greet else peer
 

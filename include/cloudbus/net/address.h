@@ -43,7 +43,7 @@ class Address {
     sockaddr_in6 in6_;
     sockaddr_un un_;
   };
-  socklen_t size_;
+  socklen_t size_ = 0;
 };
 
 struct Endpoint {

@@ -161,7 +161,8 @@ std::string set_nameservers(std::string& nameservers, const IniEntry& entry) {
     if (rest.empty()) break;
     std::string_view one = rest.substr(0, rest.find_first_of(", "));
     rest.remove_prefix(one.size());
-    bool has_port = one.starts_with('[') ? one.find("]:") != one.npos : one.find(':') != one.npos;
+    bool has_port =
+        one.starts_with('[') ? one.find("]:") != std::string_view::npos : one.find(':') != std::string_view::npos;
     auto [endpoint, error] = parse_endpoint("tcp://" + std::string(one) + (has_port ? "" : ":53"));
     if (!endpoint || endpoint->kind != Endpoint::Kind::Tcp || endpoint->is_port_zero())
       return quoted(one) +

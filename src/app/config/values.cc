@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <vector>
 
+#include "cloudbus/core/base/utf8.h"
+
 namespace cloudbus {
 namespace {
 
@@ -56,23 +58,6 @@ template <class T>
 Parsed<T> failed(std::string error) {
   return {std::nullopt, std::move(error)};
 }
-
-// The length in bytes of the UTF-8 character at the start of `text`, its value in `code`; 0 if it is none.
-std::size_t utf8_character(std::string_view text, char32_t& code) {
-  auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  std::size_t size = byte(0) < 0x80 ? 1 : byte(0) < 0xc2 ? 0 : byte(0) < 0xe0 ? 2 : byte(0) < 0xf0 ? 3 : 4;
-  if (size == 0 || byte(0) > 0xf4 || text.size() < size) return 0;
-  code = size == 1 ? byte(0) : byte(0) & (0xff >> (size + 1));
-  for (std::size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-    code = code << 6 | (byte(i) & 0x3f);
-  }
-  constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
-  bool surrogate = code >= 0xd800 && code <= 0xdfff;
-  return code < kLeast[size] || surrogate || code > 0x10ffff ? 0 : size;
-}
-
-bool is_control(char32_t code) { return code < 0x20 || (code >= 0x7f && code < 0xa0); }
 
 // How many letters must be changed, added, taken away or swapped with their neighbour.
 std::size_t distance(std::string_view a, std::string_view b) {
@@ -200,8 +185,8 @@ std::string check_service_name(std::string_view name) {
     return "a service's name has " + std::to_string(name.size()) + " bytes; 1 to 255 are allowed";
   }
   for (std::size_t at = 0, size = 0; at < name.size(); at += size) {
-    char32_t code = 0;
-    size = utf8_character(name.substr(at), code);
+    auto [length, code] = utf8_character(name.substr(at));
+    size = length;
     if (size == 0) return "a service's name " + quoted(name) + " is not UTF-8; nothing else is allowed";
     if (is_control(code)) return "a service's name " + quoted(name) + " holds a control character; none is allowed";
   }
@@ -212,10 +197,9 @@ std::string quoted(std::string_view text) {
   constexpr std::size_t kMost = 80;
   std::string result = "\"";
   for (std::size_t at = 0, size = 0; at < text.size() && at < kMost; at += size) {
-    char32_t code = 0;
-    size = utf8_character(text.substr(at), code);
-    if (size == 0 || is_control(code)) {
-      size = std::max<std::size_t>(size, 1);
+    auto [length, code] = utf8_character(text.substr(at));
+    size = std::max<std::size_t>(length, 1);
+    if (length == 0 || is_control(code)) {
       for (char c : text.substr(at, size)) {
         char hex[8];
         std::snprintf(hex, sizeof hex, "\\x%02x", static_cast<unsigned char>(c));

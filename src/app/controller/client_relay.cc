@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// long: a client's conversation and its legs, whose callbacks share one state
 #include "cloudbus/app/controller/client_relay.h"
 
 #include <algorithm>

@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/link/links.h"
 
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include <algorithm>
 
+#include "cloudbus/app/config/version.h"
 #include "cloudbus/app/link/peer.h"
 #include "cloudbus/app/link/random_bytes.h"
-
-#ifndef PACKAGE_VERSION
-#define PACKAGE_VERSION "unknown"
-#endif
 
 namespace cloudbus {
 
@@ -22,7 +15,7 @@ Links::~Links() = default;
 
 Hello Links::hello(const Origin& origin) const {
   const Config& config = context_.config();
-  Hello hello{.boot_id = context_.shared().boot_id, .software = "cloudbus " PACKAGE_VERSION};
+  Hello hello{.boot_id = context_.shared().boot_id, .software = std::string("cloudbus ") + version()};
   Duration wait = Duration::zero();
   for (const auto& service : config.services)
     if (origin.service == 0 || service->id == origin.service) wait = std::max(wait, service->resume);

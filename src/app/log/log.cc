@@ -16,6 +16,8 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 
+#include "cloudbus/core/base/utf8.h"
+
 namespace cloudbus {
 namespace {
 
@@ -78,20 +80,9 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
   return spdlog::level::off;
 }
 
-// The length of the UTF-8 sequence at the start of `text`; 0 where there is none. RFC 3629, section 4. The control
-// characters U+0080 to U+009F count as none, nor do the marks that turn the direction of writing.
-std::size_t utf8_length(std::string_view text) {
-  auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  unsigned first = at(0);
-  std::size_t length = first >= 0xF0 && first <= 0xF4 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; i++)
-    if ((at(i) & 0xC0) != 0x80) return 0;
-  unsigned second = at(1);
-  bool bad = (first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) || (first == 0xF0 && second < 0x90) ||
-             (first == 0xF4 && second > 0x8F) || (first == 0xC2 && second < 0xA0) ||
-             (first == 0xE2 && (second == 0x80 || second == 0x81) && at(2) >= 0xA8 && at(2) <= 0xAE);
-  return bad ? 0 : length;
+// Characters that would end a line of the log or turn the direction of writing, so that it reads as something else.
+bool is_deceptive(char32_t code) {
+  return is_control(code) || (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x206f);
 }
 
 std::int64_t tenths_of_ms(Duration time) { return (time.count() + 50) / 100; }
@@ -168,8 +159,8 @@ std::string escape_value(std::string_view value) {
   bool quote = value.empty();
   for (std::size_t i = 0; i < value.size();) {
     auto byte = static_cast<unsigned char>(value[i]);
-    std::size_t length = byte < 0x80 ? 1 : utf8_length(value.substr(i));
-    if (length == 0 || byte < 0x20 || byte == 0x7F) {
+    auto [length, code] = utf8_character(value.substr(i));
+    if (length == 0 || is_deceptive(code)) {
       quote = true;
       out += byte == '\n' ? "\\n" : fmt::format("\\x{:02X}", byte);
       i++;

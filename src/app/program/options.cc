@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
+#include "cloudbus/app/program/options.h"
 
 #include <unistd.h>
 
@@ -9,11 +7,8 @@
 #include <cstdlib>
 
 #include "cloudbus/app/config/values.h"
-#include "cloudbus/app/program/options.h"
+#include "cloudbus/app/config/version.h"
 
-#ifndef PACKAGE_VERSION
-#define PACKAGE_VERSION "development"
-#endif
 #ifndef SYSCONFDIR
 #define SYSCONFDIR "/etc"
 #endif
@@ -24,7 +19,7 @@ namespace {
 std::string default_file(Role role) { return SYSCONFDIR "/cloudbus/" + std::string(name_of(role)) + ".ini"; }
 
 OptionsResult show_version(Role role) {
-  std::printf("%s (cloudbus) %s\n", std::string(name_of(role)).c_str(), PACKAGE_VERSION);
+  std::printf("%s (cloudbus) %s\n", std::string(name_of(role)).c_str(), version());
   return {std::nullopt, EXIT_SUCCESS};
 }
 

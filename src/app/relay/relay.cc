@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// long: a conversation's socket and its stream, whose callbacks share one state
 #include "cloudbus/app/relay/relay.h"
 
 #include <algorithm>

@@ -35,7 +35,7 @@ void Backlog::commit(std::size_t bytes) {
 Slice Backlog::piece(std::uint64_t offset) const {
   auto after = std::ranges::upper_bound(kept_, offset, {}, &Kept::begin);
   const Kept& kept = *std::prev(after);
-  std::size_t skip = static_cast<std::size_t>(offset - kept.begin);
+  auto skip = static_cast<std::size_t>(offset - kept.begin);
   return {kept.slice.slab, kept.slice.offset + skip, kept.slice.size - skip};
 }
 

@@ -66,7 +66,7 @@ std::vector<const NaptrRecord*> in_order(std::span<const NaptrRecord> records) {
 
 }  // namespace
 
-Ddds::Ddds(std::string string, std::string_view first_key, std::string service)
+Ddds::Ddds(std::string string, std::string_view first_key, std::string_view service)
     : string_(std::move(string)), service_(lower_case(service)) {
   step_ = look_up(normal_name(first_key));
 }

@@ -76,7 +76,6 @@ class ClientRelay final : public Relay {
   void step();
   void deliver_from(LegId leg, iovec* parts, int count, std::size_t size);
   void deliver_held(LegId leg, std::size_t bytes);
-  void read_for(LegId leg, std::size_t bytes);
   void leave_server(LegId leg);
   bool try_elsewhere(LegId leg, StreamCode code);
   std::string server_of(LegId leg) const;

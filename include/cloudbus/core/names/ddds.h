@@ -69,7 +69,7 @@ class Ddds {
 
   // `string` is the application unique string, to which all expressions are applied; `first_key` is what the first well
   // known rule makes of it; `service` is our name in services.
-  Ddds(std::string string, std::string_view first_key, std::string service = "bus");
+  Ddds(std::string string, std::string_view first_key, std::string_view service = "bus");
 
   const Step& step() const { return step_; }
 

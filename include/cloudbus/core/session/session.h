@@ -187,7 +187,6 @@ class Session {
   // Positions of section 2.3.
   std::uint64_t position_sent() const { return position_sent_; }
   std::uint64_t position_received() const { return position_received_; }
-  std::uint64_t position_acked() const { return position_acked_; }
 
   const Stream* find(StreamId stream) const;
 
