@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/config/diff.h"
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -64,6 +65,29 @@ void give_ids(std::vector<ServiceConfig>& services, const Config& before, Config
     for (BindConfig& bind : service.binds) finish(bind);
 }
 
+// By their ids.
+std::map<BindId, ServedBind> served_binds(const Config& config) {
+  std::map<BindId, ServedBind> binds;
+  for (const BindConfig& bind : config.shared_binds)
+    binds[bind.id] = {bind, 0, config.socket_mode, std::string(name_of(config.role))};
+  for (const auto& service : config.services)
+    for (const BindConfig& bind : service->binds)
+      binds[bind.id] = {bind, service->id, service->socket_mode, service->name};
+  return binds;
+}
+
+void compare_binds(ConfigDiff& diff) {
+  std::map<BindId, ServedBind> before = served_binds(*diff.before);
+  for (auto& [id, bind] : served_binds(*diff.after)) {
+    auto known = before.extract(id);
+    if (!known)
+      diff.binds_added.push_back(bind);
+    else if (known.mapped() != bind)
+      diff.binds_changed.push_back(bind);
+  }
+  for (const auto& [id, bind] : before) diff.binds_removed.push_back(id);
+}
+
 }  // namespace
 
 ConfigDiff compare(std::shared_ptr<const Config> before, Config after) {
@@ -100,6 +124,7 @@ ConfigDiff compare(std::shared_ptr<const Config> before, Config after) {
     if (known.contains(service->name)) diff.removed.push_back(service);
   diff.before = std::move(before);
   diff.after = std::make_shared<const Config>(std::move(after));
+  compare_binds(diff);
   return diff;
 }
 

@@ -79,18 +79,18 @@ Daemon::~Daemon() { stop_workers(); }
 // The start is a reload from a configuration that has no services, before there are threads.
 std::vector<std::string> Daemon::start(const Config& first) {
   ConfigDiff diff = compare(config_, first);
-  if (auto errors = prepare(*diff.after); !errors.empty()) return errors;
+  if (auto errors = prepare(diff); !errors.empty()) return errors;
   for (auto& worker : workers_) worker->apply(diff);
-  listeners_->commit(*diff.after);
+  listeners_->commit(diff);
   config_ = diff.after;
   return {};
 }
 
 // What can fail. Nothing is different yet when it does.
-std::vector<std::string> Daemon::prepare(const Config& config) {
-  std::vector<std::string> errors = listeners_->prepare(config);
+std::vector<std::string> Daemon::prepare(const ConfigDiff& diff) {
+  std::vector<std::string> errors = listeners_->prepare(diff);
   if (!errors.empty()) return errors;
-  if (std::string error = pid_file_.write(config.pid_file); !error.empty()) errors.push_back(error);
+  if (std::string error = pid_file_.write(diff.after->pid_file); !error.empty()) errors.push_back(error);
   return errors;
 }
 
@@ -108,7 +108,7 @@ void Daemon::on_read(const Reload::Outcome& outcome) {
   if (auto* errors = std::get_if<std::vector<std::string>>(&outcome)) return refuse(*errors);
   const auto& diff = std::get<ConfigDiff>(outcome);
   if (terminating_) return end_reload();
-  if (auto errors = prepare(*diff.after); !errors.empty()) {
+  if (auto errors = prepare(diff); !errors.empty()) {
     listeners_->abandon();
     return refuse(errors);
   }
@@ -125,7 +125,7 @@ void Daemon::refuse(const std::vector<std::string>& errors) {
 // Who is connected already belongs to what was before, who comes through a new socket to what is then: so the workers
 // take the difference between the two.
 void Daemon::apply(const ConfigDiff& diff) {
-  listeners_->close_unused(*diff.after);
+  listeners_->close_unused(diff);
   Worker& first = *workers_.front();
   unapplied_ = workers_.size();
   auto shared = std::make_shared<const ConfigDiff>(diff);
@@ -140,7 +140,7 @@ void Daemon::apply(const ConfigDiff& diff) {
 }
 
 void Daemon::on_applied(const ConfigDiff& diff) {
-  if (!terminating_) listeners_->commit(*diff.after);
+  if (!terminating_) listeners_->commit(diff);
   config_ = diff.after;
   log_start(config_->log_level, config_->log_format);
   for (std::string_view key : diff.postponed)

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/program/listeners.h"
 
-#include <algorithm>
 #include <cstring>
-#include <optional>
-#include <set>
 #include <utility>
 
 #include "cloudbus/app/log/log.h"
@@ -39,27 +36,15 @@ Listeners::Listeners(Loop& loop, Role role, OnAccept on_accept)
 
 Listeners::~Listeners() = default;
 
-std::vector<Listeners::Bind> Listeners::binds_of(const Config& config) {
-  std::vector<Bind> binds;
-  for (const BindConfig& bind : config.shared_binds)
-    binds.push_back({bind, 0, config.socket_mode, std::string(name_of(config.role))});
-  for (const auto& service : config.services)
-    for (const BindConfig& bind : service->binds)
-      binds.push_back({bind, service->id, service->socket_mode, service->name});
-  return binds;
-}
-
 // --- Opening -----------------------------------------------------------------------------------------------------
 
-std::vector<std::string> Listeners::prepare(const Config& config) {
-  std::vector<Bind> wanted = binds_of(config);
+std::vector<std::string> Listeners::prepare(const ConfigDiff& diff) {
   std::vector<std::string> errors;
-  for (const Bind& bind : wanted) {
-    if (open_.contains(bind.config.id)) continue;
-    std::string error = open(bind);
-    if (!error.empty() && make_way(bind, wanted)) error = open(bind);
+  for (const ServedBind& added : diff.binds_added) {
+    std::string error = open(added);
+    if (!error.empty() && make_way(added, diff.binds_removed)) error = open(added);
     if (!error.empty())
-      errors.push_back(config.at(bind.config.line) + ": " + bind.config.endpoint.to_string() + ": " + error);
+      errors.push_back(diff.after->at(added.bind.line) + ": " + added.bind.endpoint.to_string() + ": " + error);
   }
   if (!errors.empty()) abandon();
   return errors;
@@ -70,27 +55,24 @@ void Listeners::abandon() {
   reopen_closed();
 }
 
-std::string Listeners::open(const Bind& bind) {
-  auto opened = ListeningSocket::open(bind.config.endpoint, bind.mode);
+std::string Listeners::open(const ServedBind& added) {
+  auto opened = ListeningSocket::open(added.bind.endpoint, added.mode);
   if (auto* error = std::get_if<std::string>(&opened)) return *error;
-  opened_.emplace(bind.config.id, std::get<ListeningSocket>(std::move(opened)));
+  opened_.emplace(added.bind.id, std::get<ListeningSocket>(std::move(opened)));
   return {};
 }
 
 // Closes sockets that overlap with the new one and have no bind any more. False when there is none.
-bool Listeners::make_way(const Bind& bind, const std::vector<Bind>& wanted) {
+bool Listeners::make_way(const ServedBind& added, const std::vector<BindId>& removed) {
   bool has_closed = false;
-  for (auto one = open_.begin(); one != open_.end();) {
-    bool stays = std::ranges::any_of(wanted, [&](const Bind& other) { return other.config.id == one->first; });
-    if (stays || !overlap(one->second.listener->endpoint(), bind.config.endpoint)) {
-      ++one;
-      continue;
-    }
-    one->second.listener->accept_all();
-    Closed closed{one->first, one->second.listener->endpoint(), std::move(one->second)};
+  for (BindId id : removed) {
+    auto found = open_.find(id);
+    if (found == open_.end() || !overlap(found->second.listener->endpoint(), added.bind.endpoint)) continue;
+    found->second.listener->accept_all();
+    Closed closed{id, found->second.listener->endpoint(), std::move(found->second)};
     closed.open.listener.reset();
     closed_.push_back(std::move(closed));
-    one = open_.erase(one);
+    open_.erase(found);
     has_closed = true;
   }
   return has_closed;
@@ -117,35 +99,38 @@ void Listeners::start(BindId id, ListeningSocket socket) {
   open_.at(id).listener = std::make_unique<Listener>(loop_, std::move(socket), on_accept, on_pause);
 }
 
-void Listeners::close_unused(const Config& config) {
-  std::set<BindId> wanted;
-  for (const Bind& bind : binds_of(config)) wanted.insert(bind.config.id);
-  std::erase_if(open_, [&](auto& entry) {
-    auto& [id, open] = entry;
-    if (wanted.contains(id)) return false;
+void Listeners::close_unused(const ConfigDiff& diff) {
+  for (BindId id : diff.binds_removed) {
+    auto found = open_.find(id);
+    if (found == open_.end()) continue;  // it made way
+    Open& open = found->second;
     open.listener->accept_all();
     log_line(LogLevel::Info, open.subject, "listens no more", {{"address", open.listener->endpoint().to_string()}});
-    return true;
-  });
+    open_.erase(found);
+  }
   for (const Closed& closed : std::exchange(closed_, {}))
     log_line(LogLevel::Info, closed.open.subject, "listens no more", {{"address", closed.endpoint.to_string()}});
 }
 
-void Listeners::commit(const Config& config) {
-  for (const Bind& bind : binds_of(config)) {
-    BindId id = bind.config.id;
-    auto [entry, is_new] = open_.try_emplace(id);
-    Open& open = entry->second;
-    bool has_other_mode = !is_new && open.mode != bind.mode;
-    bool has_moved = !is_new && open.service != bind.service;
-    open.service = bind.service;
-    open.mode = bind.mode;
-    open.subject = bind.subject;
-    if (is_new) start(id, std::move(opened_.extract(id).mapped()));
-    if (is_new || has_moved)
-      log_line(LogLevel::Info, bind.subject, "listening", {{"address", open.listener->endpoint().to_string()}});
-    if (has_other_mode) set_mode(open);
+void Listeners::commit(const ConfigDiff& diff) {
+  for (const ServedBind& added : diff.binds_added) {
+    BindId id = added.bind.id;
+    Open& open = open_[id] = {nullptr, added.service, added.mode, added.subject};
+    start(id, std::move(opened_.extract(id).mapped()));
+    log_listening(open);
   }
+  for (const ServedBind& changed : diff.binds_changed) {
+    Open& open = open_.at(changed.bind.id);
+    bool has_moved = open.service != changed.service;
+    open.service = changed.service;
+    open.subject = changed.subject;
+    if (std::exchange(open.mode, changed.mode) != changed.mode) set_mode(open);
+    if (has_moved) log_listening(open);
+  }
+}
+
+void Listeners::log_listening(const Open& open) {
+  log_line(LogLevel::Info, open.subject, "listening", {{"address", open.listener->endpoint().to_string()}});
 }
 
 void Listeners::set_mode(const Open& open) {

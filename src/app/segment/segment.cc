@@ -46,15 +46,20 @@ Segment::Segment(Worker& worker)
 
 void Segment::on_config(const ConfigDiff& diff) {
   services_.apply(diff);
+  if (diff.moves_binds()) check_origins(*diff.after);
+  dial_queue_.on_targets();
+}
+
+// Where links may come in, and which of those that are there came in elsewhere.
+void Segment::check_origins(const Config& config) {
   origins_.clear();
-  for (const BindConfig& bind : diff.after->shared_binds) origins_.push_back({0, bind.id});
-  for (const auto& service : diff.after->services)
+  for (const BindConfig& bind : config.shared_binds) origins_.push_back({0, bind.id});
+  for (const auto& service : config.services)
     for (const BindConfig& bind : service->binds) origins_.push_back({service->id, bind.id});
   std::ranges::sort(origins_);
   worker_.links().for_each([this](Peer& peer) {
     if (!std::ranges::binary_search(origins_, peer.origin())) drain_link(peer);
   });
-  dial_queue_.on_targets();
 }
 
 // The bind that it came in at is no more, or serves something else: the controller makes another link, elsewhere or

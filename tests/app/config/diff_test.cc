@@ -152,5 +152,24 @@ TEST_F(Diff, ThreadsStayAsTheyWere) {
   EXPECT_EQ(diff.after->threads, 2);
 }
 
+TEST_F(Diff, BindsThatComeMoveAndGoAreNamed) {
+  ConfigDiff diff = take(service("A", 1) + service("B", 3));
+  EXPECT_EQ(diff.binds_added.size(), 2u);
+  diff = take(service("A", 1, "links=3\n") + service("B", 3));
+  EXPECT_FALSE(diff.moves_binds());
+  BindId moved = find(diff, "A").binds[0].id, gone = find(diff, "B").binds[0].id;
+  diff = take(service("C", 1) + service("B", 5, "socket_mode=0600\n"));
+  ASSERT_EQ(diff.binds_added.size(), 1u);
+  EXPECT_EQ(diff.binds_added[0].bind.endpoint.to_string(), "tcp://127.0.0.1:5");
+  EXPECT_EQ(diff.binds_added[0].subject, "B");
+  ASSERT_EQ(diff.binds_changed.size(), 1u);
+  EXPECT_EQ(diff.binds_changed[0].bind.id, moved);
+  EXPECT_EQ(diff.binds_changed[0].subject, "C");
+  EXPECT_EQ(diff.binds_removed, std::vector<BindId>{gone});
+  diff = take(service("C", 1) + service("B", 5, "socket_mode=0622\n"));
+  ASSERT_EQ(diff.binds_changed.size(), 1u);
+  EXPECT_EQ(diff.binds_changed[0].mode, 0622u);
+}
+
 }  // namespace
 }  // namespace cloudbus

@@ -37,7 +37,7 @@ class Daemon {
   void run();
 
  private:
-  std::vector<std::string> prepare(const Config& config);
+  std::vector<std::string> prepare(const ConfigDiff& diff);
   void serve(BindId bind, ServiceId service, int fd, const Address& from);
   void log_start_up() const;
 

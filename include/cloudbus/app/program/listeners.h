@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "cloudbus/app/config/config.h"
+#include "cloudbus/app/config/diff.h"
 #include "cloudbus/net/listener.h"
 
 namespace cloudbus {
@@ -26,26 +26,20 @@ class Listeners {
   Listeners& operator=(const Listeners&) = delete;
 
   // Three steps, one after the other.
-  // 1. Opens what `config` has and is not open yet; nothing is accepted there. Returns all that is wrong, each as
+  // 1. Opens what is new; nothing is accepted there. Returns all that is wrong, each as
   // "FILE:LINE: ...", and then everything is as it was. A socket that has no bind any more and stands in the way of a
   // new one is closed first.
-  std::vector<std::string> prepare(const Config& config);
+  std::vector<std::string> prepare(const ConfigDiff& diff);
   // Instead of the next two: everything is as it was.
   void abandon();
   // 2. Closes the sockets that have no bind any more. Who is connected to them already is accepted.
-  void close_unused(const Config& config);
+  void close_unused(const ConfigDiff& diff);
   // 3. Accepts at the new sockets.
-  void commit(const Config& config);
+  void commit(const ConfigDiff& diff);
 
   void close_all() { open_.clear(); }
 
  private:
-  struct Bind {
-    BindConfig config;
-    ServiceId service = 0;
-    mode_t mode = 0;
-    std::string subject;  // for the log: the service's name, or the role's
-  };
   struct Open {
     std::unique_ptr<Listener> listener;
     ServiceId service = 0;
@@ -54,12 +48,12 @@ class Listeners {
   };
   struct Closed;  // a socket that was closed to make way
 
-  static std::vector<Bind> binds_of(const Config& config);
-  std::string open(const Bind& bind);
-  bool make_way(const Bind& bind, const std::vector<Bind>& wanted);
+  std::string open(const ServedBind& bind);
+  bool make_way(const ServedBind& bind, const std::vector<BindId>& removed);
   void reopen_closed();
   void start(BindId id, ListeningSocket socket);
   static void set_mode(const Open& open);
+  static void log_listening(const Open& open);
   void log_pause(int error);
 
   Loop& loop_;

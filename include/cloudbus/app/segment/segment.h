@@ -42,6 +42,7 @@ class Segment final : public RoleLogic {
  private:
   Service* find_service(const Peer& peer, const std::string& name);
   void refuse(Peer& peer, const Event& event);
+  void check_origins(const Config& config);
   void drain_link(Peer& peer);
   void close_drained();
   void resume(PeerId id, const ResumeClaim& claim, Peer::Handover link);
