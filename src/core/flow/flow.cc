@@ -108,6 +108,11 @@ Flow::Action Flow::abort(StreamCode code) {
   return close_with(Action::Abort);
 }
 
+void Flow::close() {
+  drop_pending();
+  writing_ = Writing::Closed;
+}
+
 Flow::Action Flow::close_with(Action action) {
   close();
   return action;

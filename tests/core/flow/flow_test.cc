@@ -30,7 +30,6 @@ class FlowOfClient : public testing::Test {
     for (int i = 0; i < count; i++) text.append(static_cast<const char*>(parts[i].iov_base), parts[i].iov_len);
     return text;
   }
-  // As long as it says something; the last word.
   void expect_nothing_follows(const Flow::Facts& facts = kDelivered) { EXPECT_EQ(flow.next(facts), Action::None); }
 
   Budget budget{1'000'000};
@@ -62,6 +61,7 @@ TEST_F(FlowOfClient, AShortReadHasEmptiedTheSocket) {
   EXPECT_TRUE(flow.was_emptied());
   flow.look_again();
   EXPECT_FALSE(flow.was_emptied());
+  EXPECT_TRUE(flow.is_readable()) << "or nobody would look";
 }
 
 TEST_F(FlowOfClient, AReadOfNothingNeedsNoSecondLook) {
@@ -518,9 +518,12 @@ TEST_F(FlowOfClient, AnAbortEndsBothOnce) {
 
 TEST_F(FlowOfClient, NothingFollowsWhatWasClosed) {
   flow.on_read_end();
+  keep("0123456789");
   flow.on_finish();
   flow.close();
   EXPECT_FALSE(flow.is_ending());
+  EXPECT_FALSE(flow.has_pending());
+  EXPECT_EQ(budget.buffered(), 0u);
   expect_nothing_follows();
   EXPECT_EQ(flow.abort(StreamCode::IdleTimeout), Action::None);
 }

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "core/require.h"
+#include "core/simulator/fanout_relay.h"
 #include "core/simulator/fanout_world.h"
-#include "core/simulator/simulated_client.h"
+#include "core/simulator/simulated_application.h"
 #include "core/simulator/simulated_link.h"
-#include "core/simulator/simulated_relay.h"
 #include "core/simulator/simulated_server.h"
 
 namespace cloudbus {
@@ -26,7 +26,7 @@ constexpr std::uint64_t kMostSteps = 400'000;
 constexpr Duration kStuck = seconds(60);  // without progress, while pings go back and forth
 constexpr int kMostParts = 8;             // of a run of data
 
-class FanoutSimulation final : public SimulatedRelay::Host {
+class FanoutSimulation final : public FanoutRelay::Host {
  public:
   FanoutSimulation(std::uint64_t seed, bool trace) : world_(seed, trace), budget_((world_.plan(), world_.memory)) {
     slots_.resize(random().pick<std::size_t>({1, 2, 2, 3, 3, 3, 4, 5, 6}));
@@ -61,13 +61,14 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     std::vector<std::pair<std::size_t, LegId>> waiting;  // legs of conversations
   };
   struct Conversation {
-    Conversation(FanoutWorld& world, std::size_t index) : client(world, index) {}
-    SimulatedClient client;
-    SimulatedRelay::Plan plan;
+    Conversation(FanoutWorld& world, std::size_t index) : client(world, fmt::format("client {}", index)) {}
+    SimulatedApplication client;
+    Duration patience{};  // with which it waits for the other side
+    FanoutRelay::Plan plan;
     std::uint64_t starts_at = 0;  // the step
     Time gives_up_at{};
     bool has_started = false, is_over = false;
-    std::unique_ptr<SimulatedRelay> relay;
+    std::unique_ptr<FanoutRelay> relay;
     std::vector<SimulatedServer*> servers;  // by leg
     std::optional<FanoutRules> rules;       // of the relay that was
   };
@@ -76,8 +77,9 @@ class FanoutSimulation final : public SimulatedRelay::Host {
 
   void plan_conversation(std::size_t index) {
     auto& conversation = *conversations_.emplace_back(std::make_unique<Conversation>(world_, index));
+    plan_client(conversation);
     auto servers = static_cast<std::uint32_t>(slots_.size());
-    SimulatedRelay::Plan& plan = conversation.plan;
+    FanoutRelay::Plan& plan = conversation.plan;
     plan.mode = random().pick(
         {Mode::HalfDuplex, Mode::HalfDuplex, Mode::FullDuplex, Mode::FullDuplex, Mode::Publish, Mode::Balance});
     if (random().chance(40)) plan.limits.legs = 1 + static_cast<std::uint32_t>(random().below(servers));
@@ -92,12 +94,30 @@ class FanoutSimulation final : public SimulatedRelay::Host {
                plan.limits.quorum, plan.limits.lag, conversation.client.to_send);
   }
 
+  void plan_client(Conversation& conversation) {
+    SimulatedApplication& client = conversation.client;
+    std::uint64_t scale = world_.scale;
+    client.key = random().below(Content::kPeriod);
+    client.to_send = random().chance(10) ? 0 : random().size(scale * world_.uploads);
+    client.burst = scale / 100 + random().size(scale);
+    client.buffer = scale / 100 + random().size(random().chance(30) ? 1'000 : 200'000);
+    client.is_unix = random().chance(40);
+    if (random().chance(8)) client.reset_after = random().below(scale);
+    if (client.is_unix && random().chance(20)) client.deaf_after = random().below(scale);
+    client.waits_for_bytes = random().chance(15);
+    client.waits_for_end = random().chance(30);
+    conversation.patience = Duration(random().size(3'000'000));
+    if (random().chance(20)) client.pause = Duration(random().size(3'000'000));
+    if (random().chance(10)) client.stalled_until = world_.now + Duration(random().size(20'000'000));
+  }
+
   // --- Steps ---
 
   void step() {
     for (auto& [id, link] : links_) look_at(*link);
     for (auto& conversation : conversations_)
       if (conversation->relay) conversation->relay->on_time();
+    for (auto& server : servers_) server->on_time();
     for (ServerIndex server = 0; server < slots_.size(); server++) {
       Slot& slot = slots_[server];
       if (slot.link == 0 && !slot.is_lost && slot.dial_at <= world_.now) dial(server);
@@ -124,12 +144,13 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     }
     SimulatedLink& link = *std::next(links_.begin(), static_cast<std::ptrdiff_t>(action / kLinkActions))->second;
     int e = static_cast<int>(action % 2);
+    std::uint64_t kind = action % kLinkActions / 2;
+    if (kind == 3) return e == 1 && run_servers(link);
     if (link.is_dead(e)) return false;
-    switch (action % kLinkActions / 2) {
+    switch (kind) {
       case 0: return link.pump(e);
       case 1: return deliver(link, e);
       case 2: return e == 0 ? take_turn(link) : take_server_turn(link);
-      case 3: return e == 1 && run_servers(link);
     }
     return false;
   }
@@ -144,12 +165,10 @@ class FanoutSimulation final : public SimulatedRelay::Host {
       if (at > world_.now) next = std::min(next, at);
     };
     for (auto& [id, link] : links_) consider(link->next_event());
-    for (auto& server : servers_)
-      if (!server->is_done())
-        for (Time at : {server->not_before, server->accepts_at, server->stalled_until}) consider(at);
+    for (auto& server : servers_) consider(server->next_event());
     for (auto& conversation : conversations_) {
       if (conversation->is_over) continue;
-      const SimulatedClient& client = conversation->client;
+      const SimulatedApplication& client = conversation->client;
       for (Time at : {client.not_before, client.stalled_until, client.gives_up_at, conversation->gives_up_at})
         consider(at);
       if (conversation->relay) consider(conversation->relay->next_deadline());
@@ -176,7 +195,10 @@ class FanoutSimulation final : public SimulatedRelay::Host {
       conversation->is_over = true;
       world_.progress();
     }
-    std::erase_if(links_, [](const auto& entry) { return entry.second->is_dead(0) && entry.second->is_dead(1); });
+    std::erase_if(links_, [this](const auto& entry) {
+      auto is_left = [&](const auto& server) { return server->link == entry.first && !server->is_done(); };
+      return entry.second->is_dead(0) && entry.second->is_dead(1) && std::ranges::none_of(servers_, is_left);
+    });
   }
 
   // --- Links ---
@@ -189,32 +211,39 @@ class FanoutSimulation final : public SimulatedRelay::Host {
 
   void look_at(SimulatedLink& link) {
     if (world_.steps == link.fate_at)
-      for (int e : link.meet_fate()) lose(link, e);
-    for (int e = 0; e < 2; e++) {
-      if (link.is_dead(e)) continue;
-      link.ends[e].session->on_time(world_.now);
-      if (link.ends[e].session->is_closed()) lose(link, e);
-    }
+      for (int e : link.meet_fate()) break_link(link, e);
+    for (int e : link.on_time()) lose(link, e);
+  }
+
+  // The link has ended for this end, whose session may go on.
+  void break_link(SimulatedLink& link, int e) {
+    if (link.is_dead(e)) return;
+    link.may_wait(e) ? link.detach(e) : lose(link, e);
   }
 
   bool deliver(SimulatedLink& link, int e) {
-    if (link.has_ended(e)) return lose(link, e), true;
+    if (link.has_ended(e)) return break_link(link, e), true;
+    std::uint64_t resumed = link.resumed;
     auto on_event = [&](const Event& event) { e == 0 ? dispatch(link, event) : on_segment_event(link, event); };
     if (!link.receive(e, on_event)) return false;
     if (e == 0) flush_run();
     if (link.ends[e].session->is_closed()) lose(link, e);
+    resumed_ += link.resumed - resumed;
+    if (link.resumed > resumed) serve_waiting(link.server);
     return true;
   }
 
   void lose(SimulatedLink& link, int e) {
     if (link.is_dead(e)) return;
     if (link.ends[e].session->is_closed()) link.check_closed(e);
+    bool waited = link.ends[e].session->is_detached();
+    StreamCode code = waited && random().chance(50) ? StreamCode::ResumeTimeout : StreamCode::LinkLost;
     std::vector<OwnerId> owners = link.lose(e);
     if (e == 1) return lose_servers(link, owners);
     for (OwnerId owner : owners) {
-      SimulatedRelay* relay = find_relay(owner);
+      FanoutRelay* relay = find_relay(owner);
       require(relay, "a stream of nobody: {}", owner);
-      relay->on_reset(leg_of(owner), StreamCode::LinkLost);
+      relay->on_reset(leg_of(owner), code);
     }
     Slot& slot = slots_[link.server];
     if (slot.link != link.id) return;  // it was draining
@@ -226,12 +255,11 @@ class FanoutSimulation final : public SimulatedRelay::Host {
   }
 
   void lose_servers(SimulatedLink& link, const std::vector<OwnerId>& owners) {
-    for (OwnerId owner : owners) server_of(owner).lost = true;
+    for (OwnerId owner : owners) server_of(owner).on_lost();
     for (auto& server : servers_) {
       if (server->link != link.id) continue;
       require(server->over(), "a stream of link {} is not over, and was not told", link.id);
-      server->pending.reset();
-      server->released = true;
+      server->leave_session();
     }
   }
 
@@ -248,7 +276,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     return session && session->can_open() ? links_.at(slots_[server].link).get() : nullptr;
   }
 
-  void open_leg(SimulatedRelay& relay, LegId leg, ServerIndex server) override {
+  void open_leg(FanoutRelay& relay, LegId leg, ServerIndex server) override {
     if (SimulatedLink* link = pick(server)) return relay.open_leg_on(leg, link->id, *link->ends[0].session);
     if (slots_[server].is_down) return relay.on_reset(leg, StreamCode::ConnectFailed);
     slots_[server].waiting.emplace_back(relay.index(), leg);
@@ -261,7 +289,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
       if (!link) return;
       auto [index, leg] = slot.waiting.front();
       slot.waiting.erase(slot.waiting.begin());
-      SimulatedRelay* relay = conversations_[index]->relay.get();
+      FanoutRelay* relay = conversations_[index]->relay.get();
       if (relay && relay->is_waiting(leg)) relay->open_leg_on(leg, link->id, *link->ends[0].session);
     }
   }
@@ -269,12 +297,17 @@ class FanoutSimulation final : public SimulatedRelay::Host {
   void give_up_legs(ServerIndex server) {
     auto waiting = std::exchange(slots_[server].waiting, {});
     for (auto [index, leg] : waiting) {
-      SimulatedRelay* relay = conversations_[index]->relay.get();
+      FanoutRelay* relay = conversations_[index]->relay.get();
       if (relay && relay->is_waiting(leg)) relay->on_reset(leg, StreamCode::ConnectFailed);
     }
   }
 
-  SimulatedRelay* find_relay(OwnerId owner) {
+  std::size_t index_of(const Conversation& conversation) const {
+    auto is_it = [&](const auto& each) { return each.get() == &conversation; };
+    return static_cast<std::size_t>(std::ranges::find_if(conversations_, is_it) - conversations_.begin());
+  }
+
+  FanoutRelay* find_relay(OwnerId owner) {
     std::size_t index = static_cast<std::size_t>(whole_owner(owner)) - 1;
     require(index < conversations_.size(), "an owner that never was: {}", owner);
     return conversations_[index]->relay.get();
@@ -286,7 +319,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     flush_run();
     if (event.kind != EventKind::MoreStreams)
       world_.say("link {} -> {} of stream {}", link.id, static_cast<int>(event.kind), event.stream);
-    SimulatedRelay* relay = event.owner == 0 ? nullptr : find_relay(event.owner);
+    FanoutRelay* relay = event.owner == 0 ? nullptr : find_relay(event.owner);
     LegId leg = leg_of(event.owner);
     switch (event.kind) {
       case EventKind::Established: slots_[link.server].is_down = false; return serve_waiting(link.server);
@@ -319,7 +352,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     if (run_.empty()) return;
     auto parts = std::exchange(run_, {});
     std::size_t size = std::exchange(run_size_, 0), part = std::exchange(run_part_, 0);
-    SimulatedRelay* relay = find_relay(run_leg_);
+    FanoutRelay* relay = find_relay(run_leg_);
     require(relay, "data for a client that has gone");
     relay->on_data(leg_of(run_leg_), parts.data(), static_cast<int>(parts.size()), size, part);
   }
@@ -327,7 +360,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
   bool take_turn(SimulatedLink& link) {
     auto quantum = link.next_quantum(0);
     if (!quantum) return false;
-    SimulatedRelay* relay = find_relay(quantum->owner);
+    FanoutRelay* relay = find_relay(quantum->owner);
     require(relay, "a turn of a client that has gone");
     bool has_moved = relay->fill(*link.ends[0].session, *quantum, leg_of(quantum->owner));
     const Stream* stream = link.ends[0].session->find(quantum->stream);
@@ -346,10 +379,11 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     for (std::size_t i = order.size(); i > 1; i--) std::swap(order[i - 1], order[random().below(i)]);
     conversation.plan.order = order;
     conversation.has_started = true;
-    SimulatedClient& client = conversation.client;
-    world_.say("client {} begins", client.index);
-    conversation.relay = std::make_unique<SimulatedRelay>(*this, world_, client, conversation.plan, budget_);
-    client.gives_up_at = world_.now + client.patience;
+    SimulatedApplication& client = conversation.client;
+    world_.say("{} begins", client.name);
+    conversation.relay =
+        std::make_unique<FanoutRelay>(*this, world_, client, index_of(conversation), conversation.plan, budget_);
+    client.gives_up_at = world_.now + conversation.patience;
     conversation.relay->start();
     world_.progress();
     return true;
@@ -382,51 +416,47 @@ class FanoutSimulation final : public SimulatedRelay::Host {
         require(FanoutWorld::content().matches(event.data, conversation.client.key, server.received),
                 "leg {} of client {} gets other bytes than were sent, at {}", server.leg, server.client,
                 server.received);
-        server.received += event.data.size();
-        require(server.received <= conversation.client.taken, "leg {} gets more than was sent", server.leg);
-        server.pending->push(event.data, link.budget);
+        require(server.received + event.data.size() <= conversation.client.taken, "leg {} gets more than was sent",
+                server.leg);
+        server.on_data(event.data);
         up_ += event.data.size();
         return;
       case EventKind::Finished:
         require(rules.has_fin() && server.received == rules.read(), "a clean end of leg {} after {} bytes of {}",
                 server.leg, server.received, rules.read());
-        server.fin_received = true;
-        return;
-      case EventKind::Stopped:
-        server.stopped_by_peer = true;
-        server.ready = 0;
-        return;
+        return server.on_finished();
+      case EventKind::Stopped: return server.on_stopped(event.code);
       case EventKind::Reset:
         require(rules.leg(server.leg).dropped, "RESET of leg {} by nobody", server.leg);
-        server.was_reset = true;
-        return;
+        return server.on_reset(event.code);
       default: return;
     }
   }
 
   void on_opened(SimulatedLink& link, const Event& event) {
-    SimulatedServer& server = *servers_.emplace_back(std::make_unique<SimulatedServer>(world_, link.id));
     const std::string& name = event.request->service;  // "2 1": leg 1 of client 2
-    server.client = std::stoul(name);
-    server.leg = static_cast<LegId>(std::stoul(name.substr(name.find(' '))));
-    server.stream = event.stream;
-    server.owner = servers_.size();
+    std::size_t client = std::stoul(name);
+    auto leg = static_cast<LegId>(std::stoul(name.substr(name.find(' '))));
+    Conversation& conversation = *conversations_[client];
+    SimulatedServer& server =
+        *servers_.emplace_back(std::make_unique<SimulatedServer>(world_, link.budget, link.id, client, leg));
+    server.start(*link.ends[1].session, event.stream, servers_.size(), conversation.client.key);
     link.ends[1].session->adopt(event.stream, server.owner);
-    Conversation& conversation = *conversations_[server.client];
     conversation.servers.resize(std::max<std::size_t>(conversation.servers.size(), server.leg + 1));
     require(!conversation.servers[server.leg], "leg {} is opened twice", server.leg);
     conversation.servers[server.leg] = &server;
     if (conversation.relay) conversation.relay->rules().on_reached(server.leg, server);
     world_.say("server {} has leg {} of client {}: sends {}{}{}{}", link.server, server.leg, server.client,
-               server.to_send, server.refuses ? ", refuses" : "", server.waits_for_fin ? ", waits for FIN" : "",
-               server.waits_for_bytes ? ", waits for bytes" : "");
+               server.application.to_send, server.refuses ? ", refuses" : "",
+               server.application.waits_for_fin ? ", waits for FIN" : "",
+               server.application.waits_for_bytes ? ", waits for bytes" : "");
   }
 
   bool run_servers(SimulatedLink& link) {
-    Session& session = *link.ends[1].session;
-    if (session.is_drained() && !link.closing) {
+    Session* session = link.ends[1].session.get();
+    if (session && session->is_drained() && !link.closing) {
       link.closing = true;
-      session.close(LinkCode::NoError, "drained");
+      session->close(LinkCode::NoError, "drained");
       return lose(link, 1), true;
     }
     std::size_t first = servers_.empty() ? 0 : random().below(servers_.size());
@@ -441,8 +471,14 @@ class FanoutSimulation final : public SimulatedRelay::Host {
 
   bool take_server_turn(SimulatedLink& link) {
     auto quantum = link.next_quantum(1);
-    if (quantum) server_of(quantum->owner).fill(*link.ends[1].session, *quantum);
-    return quantum.has_value();
+    if (!quantum) return false;
+    SimulatedServer& server = server_of(quantum->owner);
+    bool has_moved = server.fill(*quantum);
+    const Stream* stream = link.ends[1].session->find(quantum->stream);
+    if (has_moved) world_.progress();
+    require(has_moved || !stream || !stream->wants, "stream {} of link {} wants turns and uses none", quantum->stream,
+            link.id);
+    return true;
   }
 
   // --- What must hold ---
@@ -457,9 +493,19 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     require(budget_.buffered() == buffered, "{} bytes are counted as buffered, but {} are", budget_.buffered(),
             buffered);
     for (auto& server : servers_) check_server(*server);
+    for (auto& [id, link] : links_) check_buffered(*link);
+  }
+
+  void check_buffered(const SimulatedLink& link) const {
+    std::uint64_t buffered = 0;
+    for (auto& server : servers_)
+      if (server->link == link.id) buffered += server->flow().pending();
+    require(link.budget.buffered() == buffered, "{} bytes of link {} are counted as buffered, but {} are",
+            link.budget.buffered(), link.id, buffered);
   }
 
   void check_server(const SimulatedServer& server) const {
+    server.check();
     auto found = links_.find(server.link);
     if (found == links_.end() || found->second->is_dead(1)) return;
     const Stream* stream = found->second->ends[1].session->find(server.stream);
@@ -476,9 +522,12 @@ class FanoutSimulation final : public SimulatedRelay::Host {
   void check_end() {
     for (auto& conversation : conversations_)
       if (conversation->rules) check_conversation(*conversation);
-    for (auto& server : servers_) server->pending.reset();
+    servers_.clear();
     for (auto& [id, link] : links_) {
-      for (auto& end : link->ends) end.session.reset();
+      for (auto& end : link->ends) {
+        end.session.reset();
+        end.fresh.reset();
+      }
       check_budget(link->budget);
     }
     check_budget(budget_);
@@ -486,6 +535,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
 
   static void check_budget(Budget& budget) {
     require(budget.buffered() == 0, "{} bytes are still counted as buffered", budget.buffered());
+    require(budget.kept() == 0, "{} bytes are still counted as kept", budget.kept());
     require(budget.reserve(budget.limit()), "windows did not give back what they reserved");
     budget.release(budget.limit());
   }
@@ -493,7 +543,7 @@ class FanoutSimulation final : public SimulatedRelay::Host {
   // A leg that ended cleanly has carried everything, and no more servers did the work than there are to be.
   void check_conversation(const Conversation& conversation) const {
     const FanoutRules& rules = *conversation.rules;
-    require(conversation.client.has_ended(), "client {} never ended", conversation.client.index);
+    require(conversation.client.has_ended(), "{} never ended", conversation.client.name);
     std::size_t served = 0;
     for (const SimulatedServer* server : conversation.servers) {
       if (!server) continue;
@@ -526,8 +576,9 @@ class FanoutSimulation final : public SimulatedRelay::Host {
     result.fingerprint = world_.fingerprint;
     result.steps = world_.steps;
     result.up = up_;
+    result.resumed = resumed_;
     for (auto& conversation : conversations_) {
-      const SimulatedClient& client = conversation->client;
+      const SimulatedApplication& client = conversation->client;
       result.down += client.received;
       if (!conversation->rules) continue;
       const FanoutRules& rules = *conversation->rules;
@@ -551,7 +602,8 @@ class FanoutSimulation final : public SimulatedRelay::Host {
   std::vector<Slot> slots_;                                // by server
   std::vector<std::unique_ptr<SimulatedServer>> servers_;  // one for each stream that reached a segment
   std::vector<std::unique_ptr<Conversation>> conversations_;
-  std::uint64_t up_ = 0;  // bytes
+  std::uint64_t up_ = 0;       // bytes
+  std::uint64_t resumed_ = 0;  // links
 
   std::vector<iovec> run_;
   OwnerId run_leg_ = 0;

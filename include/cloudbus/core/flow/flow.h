@@ -59,7 +59,10 @@ class Flow {
   // A read that took less than it asked for has emptied the socket. A reset that came with the last bytes may be behind
   // them, and no event will tell: this is true until the socket was looked at again.
   bool was_emptied() const { return emptied_; }
-  void look_again() { emptied_ = false; }
+  void look_again() {
+    emptied_ = false;
+    readable_ = true;
+  }
   // While reading waits for credit, or has ended, nothing else would tell that the socket broke.
   bool looks_for_errors() const { return reading_ != Reading::Broken && (readable_ || !reads()); }
 
@@ -128,8 +131,8 @@ class Flow {
 
   // Ends both at once.
   Action abort(StreamCode code);
-  // The socket is closed: nothing follows any more.
-  void close() { writing_ = Writing::Closed; }
+  // The socket is closed: nothing follows any more, and what is pending has nowhere to go.
+  void close();
 
   Side near() const { return near_; }
   // One of the two directions has ended.
