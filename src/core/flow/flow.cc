@@ -7,12 +7,6 @@ namespace cloudbus {
 
 // --- From the socket to the stream -------------------------------------------------------------------------------
 
-bool Flow::on_read(std::size_t bytes, std::size_t asked) {
-  readable_ = bytes > 0 && (bytes == asked || ending_);
-  emptied_ = bytes > 0 && !readable_;
-  return readable_ && bytes < asked;
-}
-
 Flow::Action Flow::on_read_end() {
   if (!reads()) return Action::None;
   if (reading_ == Reading::Broken) return abort(near_reset());

@@ -45,19 +45,21 @@ TEST_F(FlowOfClient, ASocketMayHaveBytesFromTheStart) {
   EXPECT_TRUE(flow.is_readable());
   flow.wait_readable();
   EXPECT_FALSE(flow.is_readable());
-  flow.on_readable(false);
+  flow.on_readable();
   EXPECT_TRUE(flow.is_readable());
 }
 
 TEST_F(FlowOfClient, AReadThatTookAllThatItAskedForMayHaveLeftSome) {
-  EXPECT_FALSE(flow.on_read(100, 100));
+  flow.on_read(100, 100);
   EXPECT_TRUE(flow.is_readable());
+  EXPECT_FALSE(flow.is_at_end());
   EXPECT_FALSE(flow.was_emptied());
 }
 
 TEST_F(FlowOfClient, AShortReadHasEmptiedTheSocket) {
-  EXPECT_FALSE(flow.on_read(99, 100));
+  flow.on_read(99, 100);
   EXPECT_FALSE(flow.is_readable());
+  EXPECT_FALSE(flow.is_at_end());
   EXPECT_TRUE(flow.was_emptied());
   flow.look_again();
   EXPECT_FALSE(flow.was_emptied());
@@ -66,20 +68,23 @@ TEST_F(FlowOfClient, AShortReadHasEmptiedTheSocket) {
 
 TEST_F(FlowOfClient, AReadOfNothingNeedsNoSecondLook) {
   flow.on_read(99, 100);
-  EXPECT_FALSE(flow.on_read(0, 100));
+  flow.on_read(0, 100);
   EXPECT_FALSE(flow.is_readable());
   EXPECT_FALSE(flow.was_emptied());
 }
 
 TEST_F(FlowOfClient, AnEndThatStandsBehindTheBytesIsReadAtOnce) {
-  flow.on_readable(true);
-  EXPECT_FALSE(flow.on_read(100, 100)) << "there may be more bytes";
+  flow.expect_end();
+  EXPECT_FALSE(flow.is_at_end());
+  flow.on_read(100, 100);
+  EXPECT_FALSE(flow.is_at_end()) << "there may be more bytes";
   EXPECT_TRUE(flow.is_readable());
-  flow.on_readable(false);  // does not take it back
-  EXPECT_TRUE(flow.on_read(40, 100));
+  flow.on_read(40, 100);
+  EXPECT_TRUE(flow.is_at_end());
   EXPECT_TRUE(flow.is_readable());
   EXPECT_FALSE(flow.was_emptied());
-  EXPECT_FALSE(flow.on_read(0, 100));
+  flow.on_read(0, 100);
+  EXPECT_FALSE(flow.is_at_end());
   EXPECT_FALSE(flow.is_readable());
 }
 

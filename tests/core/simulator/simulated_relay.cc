@@ -26,7 +26,8 @@ SimulatedRelay::SimulatedRelay(SimulatedWorld& world, SimulatedApplication& appl
 
 void SimulatedRelay::on_socket_readable() {
   if (is_closed()) return;
-  flow_.on_readable(application_.fin_sent);
+  if (application_.fin_sent) flow_.expect_end();
+  flow_.on_readable();
   if (flow_.reads()) want();
 }
 

@@ -46,16 +46,19 @@ class Flow {
   bool reads() const { return reading_ <= Reading::Broken && writing_ < Writing::Resetting; }
   // As far as is known there is something to be read: there may be from the start.
   bool is_readable() const { return readable_; }
-  // `with_end`: the socket's end stands behind what can be read.
-  void on_readable(bool with_end) {
-    readable_ = true;
-    ending_ |= with_end;
-  }
+  void on_readable() { readable_ = true; }
   // Nothing is known to be there before on_readable().
   void wait_readable() { readable_ = false; }
-  // `bytes` of those that were `asked` for were read; 0 when there are none now. True when nothing but the end is left:
-  // it is read at once, so that FIN can go with the bytes.
-  bool on_read(std::size_t bytes, std::size_t asked);
+  // The socket's end stands behind what can be read.
+  void expect_end() { ending_ = true; }
+  // `bytes` of those that were `asked` for were read; 0 when there are none now.
+  void on_read(std::size_t bytes, std::size_t asked) {
+    readable_ = bytes > 0 && (bytes == asked || ending_);
+    at_end_ = readable_ && bytes < asked;
+    emptied_ = bytes > 0 && !readable_;
+  }
+  // Nothing but the end is left: it is read at once, so that FIN can go with the bytes.
+  bool is_at_end() const { return at_end_; }
   // A read that took less than it asked for has emptied the socket. A reset that came with the last bytes may be behind
   // them, and no event will tell: this is true until the socket was looked at again.
   bool was_emptied() const { return emptied_; }
@@ -174,6 +177,7 @@ class Flow {
   FirstEnd first_end_ : 2 = FirstEnd::None;
   bool readable_ : 1 = true;
   bool ending_ : 1 = false;
+  bool at_end_ : 1 = false;
   bool emptied_ : 1 = false;
   bool writable_ : 1 = true;
   bool fin_follows_ : 1 = false;
