@@ -27,6 +27,26 @@ namespace cloudbus {
 class Peer;
 class Worker;
 
+// Who may end what, by which call, and what the other side sees. Flow decides; the relay carries out.
+//
+//   who, and what                    call here                     the stream                the socket's peer
+//   the socket's peer: FIN           read_ended()                  FIN, behind all bytes     goes on to receive
+//   the socket's peer: reset         read: Io::Broken              RESET, at once            -
+//                                    on_write_failed(Broken)       what was sent before,     -
+//                                                                  then RESET
+//   the socket's peer (Unix): reads  on_write_failed(NotReading)   STOP                      may send on; reset when
+//   no more                                                                                  it has ended, too
+//   the stream's peer: FIN           on_finished()                 -                         FIN, behind all bytes
+//   the stream's peer: STOP          on_stopped()                  -                         is read no more; FIN,
+//                                                                                            then reset
+//   the stream's peer: RESET; a      on_reset()                    -                         all bytes that came, then
+//   link that is lost                                                                        reset
+//   both have ended                  settle(): close()             is over                   a closed socket
+//   a timer, the service, a drain    abort()                       RESET with the code       reset, at once
+//
+// The codes of RESET and STOP are client-reset in a controller and server-reset in a segment where none is named. A
+// reset waits until the kernel of the socket's peer has what stands before it, but no longer than reset_patience();
+// abort() and a socket that broke do not wait. With several streams, Fanout says which of them an end concerns.
 class Relay : public Conversation, private ReadinessOwner {
  public:
   ~Relay() override;
