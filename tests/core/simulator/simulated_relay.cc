@@ -212,6 +212,7 @@ void SimulatedRelay::run(Flow::Action action) {
 void SimulatedRelay::finish_socket() {
   SimulatedApplication& to = application_;
   require(!to.fin_received, "a second FIN for {}", to.name);
+  require(stage_ == Stage::Open, "FIN for {}, which is not connected", to.name);
   require(to.received == delivered_ && prefix_taken_ == prefix_.size(), "FIN for {}, which got {} bytes of {}", to.name,
           to.received, delivered_);
   to.fin_received = true;
