@@ -294,6 +294,24 @@ class Ends(fanout.Case):
                             sender.join()
                         client.close()
 
+    def test_client_reset_that_comes_with_its_last_bytes_is_seen(self):
+        """One event tells of both, and no other follows."""
+        for mode in MODES:
+            with self.subTest(mode):
+                fan, stages = self.played(mode)
+                client = fan.connect()
+                legs = self.meet(stages)
+                client.send(b"x")
+                for leg in legs:
+                    self.assertEqual(leg.read_exact(1), b"x")
+                fan.controller.signal(signal.SIGSTOP)
+                client.send(b"the last")
+                client.reset()
+                fan.controller.signal(signal.SIGCONT)
+                for leg in legs:
+                    self.assertEqual(leg.read_to_end()[:2], ("reset", 8))
+                fan.controller.wait_conversation(end="client-reset")
+
     def try_send(self, peer, size):
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             peer.send_pattern(size)

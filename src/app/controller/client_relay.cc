@@ -192,10 +192,10 @@ void ClientRelay::step() {
   if (fanout.answer() == Fanout::Answer::Broken) {
     if (!std::exchange(legs_->has_told_break, true)) break_off(fanout.code());
   } else {
-    if (!read_done_ && fanout.is_stopped()) stop_reading(fanout.code());
+    if (flow_.reads() && fanout.is_stopped()) stop_reading(fanout.code());
     if (fanout.answer() == Fanout::Answer::Finished && !std::exchange(legs_->has_told_end, true)) end_delivery();
   }
-  close_if_done();
+  settle();
   legs_->is_stepping = false;
   if (fanout.next_deadline() < armed_) arm();
 }
@@ -301,7 +301,7 @@ void ClientRelay::fill(Session& session, const Session::Quantum& quantum, LegId 
   if (stage_ == Stage::Closed) return session.fill_done(quantum.stream, 0, false);
   Fanout& fanout = legs_->fanout;
   std::optional<Io> read;
-  if (std::size_t most = fanout.may_read(leg); most > 0 && readable_ && can_read()) {
+  if (std::size_t most = fanout.may_read(leg); most > 0 && flow_.is_readable() && can_read()) {
     iovec place = fanout.reserve(std::min({std::size_t{read_size_}, quantum.bytes, most}));
     IoResult result = read_some(&place, 1, place.iov_len);
     fanout.commit(leg, result.bytes);
@@ -315,7 +315,8 @@ void ClientRelay::fill(Session& session, const Session::Quantum& quantum, LegId 
     left -= piece.size;
     last_activity_ = worker_.now();
   }
-  session.fill_done(quantum.stream, 0, fanout.unsent(leg) > 0 || (readable_ && can_read() && fanout.may_read(leg) > 0));
+  bool may_read = flow_.is_readable() && can_read() && fanout.may_read(leg) > 0;
+  session.fill_done(quantum.stream, 0, fanout.unsent(leg) > 0 || may_read);
   if (read) after_read(*read);
   step();
 }

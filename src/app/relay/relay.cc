@@ -30,12 +30,12 @@ Relay::Relay(Worker& worker, const ServiceRef& service, Side near, std::string_v
     : Conversation(worker.new_id()),
       worker_(worker),
       service_(service),
+      flow_(near),
       client_(client),
       conversation_(conversation),
       started_(worker.now()),
       last_activity_(started_),
-      read_size_(kSmallRead),
-      near_(near) {
+      read_size_(kSmallRead) {
   service_.service().on_begun();
 }
 
@@ -93,7 +93,7 @@ void Relay::on_reset(LegId, StreamCode code) { break_off(code); }
 
 void Relay::on_ready(Ready ready) noexcept {
   if (stage_ == Stage::Closed) return;
-  ending_ |= ready.ending;
+  if (ready.ending) flow_.expect_end();
   if (stage_ == Stage::Dialing) {
     int error = connection_.take_error();
     if (error != 0 && !connection_.is_reset_behind_bytes(error)) return on_connect_failed(error);
@@ -102,44 +102,40 @@ void Relay::on_ready(Ready ready) noexcept {
     if (error != 0) return on_write_failed(Io::Broken);
   }
   if (ready.readable) {
-    // While reading waits for credit, or has ended, nothing else would tell that the socket broke.
-    bool unread = readable_ || read_done_;
-    if (unread && !broken_ && connection_.take_error() != 0) {
-      if (stage_ == Stage::Waiting) return abort(near_reset());
+    if (flow_.looks_for_errors() && connection_.take_error() != 0) {
+      if (stage_ == Stage::Waiting) return abort(flow_.near_reset());
       on_write_failed(Io::Broken);
     }
-    readable_ = true;
-    if (!read_done_) want();
+    flow_.on_readable();
+    if (flow_.reads()) want();
   }
   if (ready.writable && stage_ == Stage::Open) {
-    writable_ = true;
+    flow_.on_writable();
     write_pending();
   }
 }
 
-bool Relay::can_read() const {
-  return stage_ != Stage::Closed && stage_ != Stage::Dialing && !read_done_ && connection_.is_open();
-}
+bool Relay::can_read() const { return flow_.reads() && stage_ != Stage::Dialing && connection_.is_open(); }
 
 void Relay::fill(Session& session, const Session::Quantum& quantum, LegId) {
   if (!can_read()) return session.fill_done(quantum.stream, 0, false);
   Session::Quantum rest = quantum;
   IoResult result;
   bool at_end;
-  do {  // where only the end is left to be read, it is read at once, so that FIN can go with the bytes
+  do {
     Output::Room room = session.reserve(rest, read_size_);
     result = read_some(room.parts.data(), room.count, room.size);
     rest.bytes -= result.bytes;
-    at_end = result.status == Io::Done && ending_ && result.bytes < room.size && rest.bytes > 0;
-    session.fill_done(quantum.stream, result.bytes, readable_ && !at_end);
+    at_end = flow_.is_at_end() && rest.bytes > 0;
+    session.fill_done(quantum.stream, result.bytes, flow_.is_readable() && !at_end);
   } while (at_end);
   after_read(result.status);
 }
 
-// Reads once. readable_ says whether there may be more. after_read() comes when the bytes are where they belong.
+// Reads once. after_read() comes when the bytes are where they belong.
 IoResult Relay::read_some(iovec* parts, int count, std::size_t size) {
   IoResult result = connection_.read(parts, count);
-  readable_ = result.status == Io::Done && (result.bytes == size || ending_);
+  flow_.on_read(result.bytes, size);
   if (result.status != Io::Done) return result;
   if (read_ == 0)
     on_first_bytes({static_cast<const std::byte*>(parts->iov_base), std::min(result.bytes, parts->iov_len)});
@@ -153,39 +149,34 @@ IoResult Relay::read_some(iovec* parts, int count, std::size_t size) {
 }
 
 void Relay::after_read(Io status) {
-  emptied_ = status == Io::Done && !readable_;
-  if (status == Io::End && !broken_) return read_ended();
-  if (status != Io::Done && status != Io::Again) return abort(near_reset());
-  if (!emptied_ || is_listed_) return;
+  if (status == Io::End) return read_ended();
+  if (status != Io::Done && status != Io::Again) return run(flow_.on_read_failed());
+  if (!flow_.was_emptied() || is_listed_) return;
   is_listed_ = true;
   worker_.roster().look_behind_later(*this);
 }
 
 bool Relay::look_behind(Time now) {
-  if (!emptied_ || stage_ == Stage::Closed) return !(is_listed_ = false);
+  if (!flow_.was_emptied() || stage_ == Stage::Closed) return !(is_listed_ = false);
   if (now - last_activity_ < Roster::kLookBehindAfter) return false;
-  emptied_ = is_listed_ = false;
-  if (!read_done_) want();
+  is_listed_ = false;
+  flow_.look_again();
+  if (flow_.reads()) want();
   return true;
 }
 
 void Relay::read_ended() {
-  read_done_ = true;
-  if (!first_fin_) first_fin_ = near_side();
   last_activity_ = worker_.now();
-  finish_stream();
-  close_if_done();
+  run(flow_.on_read_end());
+  settle();
   arm();
 }
 
 // The peer wants no more.
 void Relay::stop_reading(StreamCode code) {
   if (stage_ == Stage::Closed) return;
-  end_code_ = code;
-  has_end_code_ = cut_ = true;
-  read_done_ = true;
-  connection_.stop_reading();
-  close_if_done();
+  run(flow_.on_stop(code));
+  settle();
   arm();
 }
 
@@ -193,70 +184,57 @@ void Relay::stop_reading(StreamCode code) {
 
 void Relay::deliver(iovec* parts, int count, std::size_t size) {
   if (stage_ == Stage::Closed) return;
-  if (write_done_ || broken_) return give_credit(size);
-  bool direct =
-      pending_.empty() && writable_ && (stage_ == Stage::Open || (stage_ == Stage::Dialing && connection_.is_open()));
-  if (direct) return write_now(parts, count, size);
-  keep(parts, count, 0);
+  Flow::Delivery delivery = flow_.delivery();
+  if (delivery == Flow::Delivery::Discard) return give_credit(size);
+  bool is_connecting = stage_ == Stage::Dialing && connection_.is_open();
+  if (delivery == Flow::Delivery::Write && (stage_ == Stage::Open || is_connecting))
+    return write_now(parts, count, size);
+  flow_.keep(parts, count, 0, worker_.budget());
 }
 
 // Where several streams may still have something to say, the end of one is not the client's.
 void Relay::expect_finish() {
   bool has_one_stream = stream_ != 0;
-  fin_follows_ = has_one_stream && stage_ == Stage::Open && !has_end_code_;
+  if (has_one_stream && stage_ == Stage::Open) flow_.expect_finish();
 }
 
 void Relay::write_now(iovec* parts, int count, std::size_t size) {
-  IoResult result = connection_.write(parts, count, fin_follows_);
+  IoResult result = connection_.write(parts, count, flow_.finish_follows());
   if (result.status == Io::Broken || result.status == Io::NotReading) {
-    if (stage_ == Stage::Dialing) return keep(parts, count, 0), on_write_failed(result.status);  // for another server
+    bool is_connecting = stage_ == Stage::Dialing;
+    if (is_connecting) flow_.keep(parts, count, 0, worker_.budget());  // for another server
     on_write_failed(result.status);
-    return give_credit(size);
+    if (!is_connecting) give_credit(size);
+    return;
   }
   if (result.status == Io::Done && stage_ == Stage::Dialing) on_connected();
   after_write(result.bytes);
   if (result.bytes == size) return;
-  if (stage_ == Stage::Open) writable_ = false;
-  keep(parts, count, result.bytes);
-}
-
-// All but the first `skip` bytes wait until the socket takes them.
-void Relay::keep(const iovec* parts, int count, std::size_t skip) {
-  for (int i = 0; i < count; i++) {
-    std::size_t taken = std::min(skip, parts[i].iov_len);
-    skip -= taken;
-    pending_.push(Bytes(static_cast<const std::byte*>(parts[i].iov_base), parts[i].iov_len).subspan(taken),
-                  worker_.budget());
-  }
+  if (stage_ == Stage::Open) flow_.on_blocked();
+  flow_.keep(parts, count, result.bytes, worker_.budget());
 }
 
 void Relay::write_pending() {
-  while (!pending_.empty() && stage_ != Stage::Closed) {
+  while (flow_.has_pending() && stage_ != Stage::Closed) {
     iovec parts[kMostParts];
-    IoResult result = connection_.write(parts, pending_.gather(parts, kMostParts));
+    IoResult result = connection_.write(parts, flow_.gather(parts, kMostParts));
     if (result.status == Io::Again) {
-      if (stage_ == Stage::Open) writable_ = false;
+      if (stage_ == Stage::Open) flow_.on_blocked();
       return;
     }
     if (result.status != Io::Done) return on_write_failed(result.status);
     if (stage_ == Stage::Dialing) on_connected();
-    pending_.pop(result.bytes);
     after_write(result.bytes);
   }
-  finish_if_drained();
+  settle();
 }
 
 void Relay::after_write(std::size_t bytes) {
   if (bytes == 0) return;
-  written_ += bytes;
   last_activity_ = worker_.now();
-  give_credit(bytes);
-}
-
-void Relay::drop_pending() {
-  std::size_t bytes = pending_.size();
-  pending_.pop(bytes);
-  give_credit(bytes);
+  std::size_t credit = flow_.on_written(bytes);
+  written_ += credit;
+  if (credit > 0) give_credit(credit);
 }
 
 void Relay::on_write_failed(Io status) {
@@ -265,85 +243,68 @@ void Relay::on_write_failed(Io status) {
     if (!connection_.is_reset_behind_bytes(error)) return on_connect_failed(error);
     on_connected();
   }
-  drop_pending();
-  if (reset_pending_) return close_with(end_code_);
-  if (status == Io::NotReading && !read_done_) {
-    // A Unix peer may read no more and still have something to say.
-    write_done_ = cut_ = has_end_code_ = true;
-    end_code_ = near_reset();
-    return stop_stream(end_code_);
-  }
-  if (read_done_) return abort(near_reset());
-  broken_ = true;  // what the socket still holds was sent before it broke, and is read first
-  want();
+  auto [credit, action] = flow_.on_write_failed(status == Io::NotReading);
+  if (credit > 0) give_credit(credit);
+  run(action);
 }
 
 // The peer has said everything.
 void Relay::end_delivery() {
   if (stage_ == Stage::Closed) return;
-  fin_received_ = true;
-  fin_follows_ = false;
-  if (!first_fin_) first_fin_ = far_side();
+  flow_.on_finish();
   last_activity_ = worker_.now();
-  finish_if_drained();
+  settle();
   arm();
-}
-
-void Relay::finish_if_drained() {
-  if (!pending_.empty() || stage_ != Stage::Open) return;
-  if (reset_pending_) return reset_if_drained();
-  if (!fin_received_ || write_done_) return;
-  write_done_ = true;
-  if (!read_done_ || cut_ || !is_stream_over()) connection_.finish();  // otherwise closing says it
-  close_if_done();
 }
 
 // The stream is gone.
 void Relay::break_off(StreamCode code) {
   if (stage_ == Stage::Closed) return;
-  end_code_ = code;
-  has_end_code_ = true;
-  if (stage_ != Stage::Open) return close_with(code);
-  reset_pending_ = read_done_ = true;
+  flow_.on_reset(code);
   last_activity_ = worker_.now();
-  reset_if_drained();
-}
-
-// What came before the reset reaches the peer's kernel before the reset does.
-void Relay::reset_if_drained() {
-  bool drained = pending_.empty() && connection_.unacknowledged() == 0;
-  if (drained || connection_.is_unix() || broken_) {
-    if (pending_.empty()) return close_with(end_code_);
-  }
-  arm();
+  settle();
 }
 
 // --- The end -----------------------------------------------------------------------------------------------------
 
-void Relay::abort(StreamCode code) {
-  if (stage_ == Stage::Closed) return;
-  reset_stream(code);
-  close_with(code);
-}
-
-void Relay::close_if_done() {
-  if (stage_ != Stage::Open || !read_done_ || !write_done_ || !is_stream_over()) return;
-  if (has_end_code_) {
-    reset_pending_ = true;
-    return reset_if_drained();
+// A reset waits until the peer's kernel has what came before it, which no event tells: on_deadline() looks again.
+void Relay::settle() {
+  while (flow_.is_ending()) {
+    bool may_be_delivered = flow_.is_resetting() && !flow_.has_pending();
+    bool is_delivered = may_be_delivered && (connection_.is_unix() || connection_.unacknowledged() == 0);
+    Flow::Action action = flow_.next({stage_ == Stage::Open, is_stream_over(), is_delivered});
+    if (action == Flow::Action::None) break;
+    run(action);
   }
-  close(fin_words());
+  if (flow_.is_resetting()) arm();
 }
 
-void Relay::close_with(StreamCode code) {
-  end_code_ = code;
-  has_end_code_ = true;
+void Relay::run(Flow::Action action) {
+  using Action = Flow::Action;
+  switch (action) {
+    case Action::None:
+    case Action::AwaitDelivery: return;
+    case Action::Want: return want();
+    case Action::FinishStream: return finish_stream();
+    case Action::StopStream: return stop_stream(flow_.code());
+    case Action::FinishSocket: return connection_.finish();
+    case Action::StopSocket: return connection_.stop_reading();
+    case Action::Close: return close(fin_words());
+    case Action::Reset: return reset();
+    case Action::Abort: reset_stream(flow_.code()); return reset();
+  }
+}
+
+void Relay::abort(StreamCode code) { run(flow_.abort(code)); }
+
+void Relay::reset() {
   connection_.reset();
-  close(name_of(code));
+  close(name_of(flow_.code()));
 }
 
 void Relay::close(std::string_view end) {
   if (stage_ == Stage::Closed) return;
+  flow_.close();
   log_conversation(end);
   on_close();
   stage_ = Stage::Closed;
@@ -353,7 +314,8 @@ void Relay::close(std::string_view end) {
 }
 
 std::string_view Relay::fin_words() const {
-  return first_fin_ == Side::Client ? "client-fin/server-fin" : "server-fin/client-fin";
+  bool is_client_first = (flow_.near() == Side::Client) == flow_.has_near_ended_first();
+  return is_client_first ? "client-fin/server-fin" : "server-fin/client-fin";
 }
 
 void Relay::log_step(std::string_view what) const {
@@ -364,7 +326,7 @@ void Relay::log_step(std::string_view what) const {
 
 void Relay::log_conversation(std::string_view end) const {
   if (!log_enabled(LogLevel::Info)) return;
-  bool reads_client = near_ == Side::Client;
+  bool reads_client = flow_.near() == Side::Client;
   std::vector<Field> fields;
   fields.reserve(kMostFields);
   fields.push_back({"client", client_.view()});
@@ -386,14 +348,14 @@ void Relay::log_conversation(std::string_view end) const {
 Time Relay::next_deadline() const {
   if (stage_ == Stage::Closed) return Time::max();
   if (stage_ != Stage::Open) return started_ + service_->connect_timeout;
-  if (reset_pending_) {
+  if (flow_.is_resetting()) {
     Duration waited = worker_.now() - last_activity_;
-    return pending_.empty() ? worker_.now() + std::max(kResetPoll, waited / 4)
-                            : last_activity_ + reset_patience(end_code_);
+    return flow_.has_pending() ? last_activity_ + reset_patience(flow_.code())
+                               : worker_.now() + std::max(kResetPoll, waited / 4);
   }
   Time deadline = Time::max();
   if (service_->idle_timeout > Duration::zero()) deadline = last_activity_ + service_->idle_timeout;
-  if ((read_done_ || fin_received_ || broken_) && service_->half_close_timeout > Duration::zero())
+  if (flow_.is_half_closed() && service_->half_close_timeout > Duration::zero())
     deadline = std::min(deadline, last_activity_ + service_->half_close_timeout);
   return deadline;
 }
@@ -403,10 +365,7 @@ void Relay::arm() { worker_.timers().set(*this, next_deadline(), armed_); }
 void Relay::on_deadline(Time now) {
   armed_ = Time::max();
   if (on_own_deadline(now)) return arm();
-  if (stage_ == Stage::Open && reset_pending_) {
-    if (now - last_activity_ >= reset_patience(end_code_)) return close_with(end_code_);
-    return reset_if_drained();
-  }
+  if (flow_.is_resetting()) return now - last_activity_ >= reset_patience(flow_.code()) ? reset() : settle();
   if (now < next_deadline()) return arm();
   if (stage_ != Stage::Open) return abort(connect_timeout_code());
   bool idle = service_->idle_timeout > Duration::zero() && now - last_activity_ >= service_->idle_timeout;

@@ -26,7 +26,7 @@ ServerRelay::ServerRelay(Segment& segment, Worker& worker, const ServiceRef& ser
     : Relay(worker, service, Side::Server, request.client, request.conversation), segment_(segment) {
   peer_ = peer.id();
   stream_ = stream;
-  readable_ = false;
+  flow_.wait_readable();
   arm();
 }
 

@@ -76,8 +76,8 @@ bool FanoutRules::on_lost(LegId id, StreamCode code, bool is_all_kept) {
   require(!leg.is_gone(), "leg {} is lost twice", id);
   leg.lost = true;
   leg.code = code;
-  was_cut = was_cut || code == StreamCode::LinkLost;
-  bool is_elsewhere = !leg.accepted && (code != StreamCode::LinkLost || leg.sent == 0);
+  was_cut = was_cut || is_loss(code);
+  bool is_elsewhere = !leg.accepted && (!is_loss(code) || leg.sent == 0);
   bool is_replaced = is_elsewhere && !winner && is_all_kept && legs_.size() < servers_;
   replaceable_ += is_replaced;
   return is_replaced;

@@ -17,6 +17,7 @@ struct FanoutResult {
   std::uint64_t up, down;  // bytes that reached servers and clients
   std::uint64_t clean_ends, resets, no_quorums;
   std::uint64_t winners, losers, replaced, lagging, waits, lost_links;  // conversations in which there were such
+  std::uint64_t resumed;                                                // links
 };
 
 // With `trace`, tells on stdout what happens.

@@ -9,23 +9,22 @@
 
 #include <cstdint>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cloudbus/core/session/session.h"
 #include "core/pipe.h"
-#include "core/random.h"
-#include "core/simulator/content.h"
-#include "core/simulator/conversation.h"
+#include "core/require.h"
+#include "core/simulator/one_to_one_relay.h"
+#include "core/simulator/simulated_world.h"
 #include "core/simulator/simulator.h"
 
 namespace cloudbus {
 
 class Simulation {
  public:
-  Simulation(std::uint64_t seed, bool trace) : random_(seed), trace_(trace) {
+  Simulation(std::uint64_t seed, bool trace) : world_(seed, trace) {
     plan_link();
     plan_conversations();
   }
@@ -33,20 +32,20 @@ class Simulation {
   SimulationResult run();
 
  private:
+  struct Conversation {
+    std::uint64_t key = 0;
+    bool given_up = false;                    // never opened
+    std::unique_ptr<OneToOneRelay> sides[2];  // of the client and of the server
+    OneToOneRelay& side(int e) const { return *sides[e]; }
+  };
   enum class Ending { Quiet, DrainBySegment, DrainByController, Cut, Close, BlackHole };
-
-  // Warm for the next simulation: there are many.
-  static SlabPool& slabs() {
-    static SlabPool pool;
-    return pool;
-  }
 
   struct End {
     End(Role end_role, std::uint64_t memory, const SessionLimits& end_limits, const Hello& hello, Time now)
         : role(end_role),
           limits(end_limits),
           budget(memory),
-          session(std::make_unique<Session>(end_role, hello, end_limits, slabs(), budget, now)) {}
+          session(std::make_unique<Session>(end_role, hello, end_limits, SimulatedWorld::slabs(), budget, now)) {}
     Role role;
     SessionLimits limits;
     Budget budget;
@@ -59,16 +58,9 @@ class Simulation {
   };
 
   template <typename... Args>
-  void require(bool holds, fmt::format_string<Args...> format, Args&&... args) const {
-    if (!holds) throw std::runtime_error(fmt::format(format, std::forward<Args>(args)...));
-  }
-  template <typename... Args>
   void say(fmt::format_string<Args...> format, Args&&... args) const {
-    if (trace_)
-      fmt::print("{:6} {:>9} us  {}\n", steps_, (now_ - kStart).count(),
-                 fmt::format(format, std::forward<Args>(args)...));
+    world_.say(format, std::forward<Args>(args)...);
   }
-  void note(std::uint64_t value) { fingerprint_ = (fingerprint_ ^ value) * 0x100000001B3 + (fingerprint_ >> 29); }
 
   static const char* name(int e) { return e == 0 ? "controller" : "segment"; }
   Session& session(int e) { return *ends_[e]->session; }
@@ -83,6 +75,7 @@ class Simulation {
   void plan_cuts();
   Hello hello(int e);
   void plan_conversations();
+  void plan_side(OneToOneRelay& side);
 
   // --- Steps ---
 
@@ -90,7 +83,6 @@ class Simulation {
   bool act(std::uint64_t action);
   // Nothing can be done now: on to what happens next.
   void wait();
-  void progress() { last_progress_ = now_; }
 
   // --- The link ---
 
@@ -124,10 +116,10 @@ class Simulation {
 
   // --- Events ---
 
-  Side* find_side(int e, OwnerId owner);
+  OneToOneRelay* find_side(int e, OwnerId owner);
   static OwnerId owner_of(int e, std::size_t index) { return (e == 0 ? 1'000 : 2'000) + index; }
   void on_event(int e, const Event& event);
-  void on_stream_event(int e, const Event& event, Side& side, Side& other, std::uint64_t key);
+  void on_stream_event(int e, const Event& event, OneToOneRelay& side, OneToOneRelay& other, std::uint64_t key);
   void on_opened(int e, const Event& event);
   static std::string service_of(std::size_t index) { return fmt::format("service {}", index); }
   void appear(int e, std::size_t index, StreamId stream);
@@ -137,39 +129,27 @@ class Simulation {
   bool open();
   bool take_turn(int e);
   bool run_application(int e);
-  // One thing that the application of a side does now; false when there is none.
-  bool live(int e, Side& side);
-  bool answer(Side& side);
-  void reset(int e, Side& side);
-  bool may_read(const Side& side) const { return !side.stalled || only_stalled_left(); }
+  // One thing that a side does now; false when there is none.
+  bool live(int e, OneToOneRelay& side);
   bool only_stalled_left() const;
-  bool read(int e, Side& side);
-  void take_pending(int e, Side& side, std::size_t bytes);
-  bool write(int e, Side& side);
-  // The stream is over: what is left is read or dropped, and the segment counts the work as done.
-  bool wind_up(int e, Side& side);
   // Commands that come once more, or too late, change nothing.
   bool repeat_command(int e);
 
   // --- What must hold ---
 
   void check();
-  void check_stream(int e, const Stream& stream, Side& side);
+  void check_stream(int e, const Stream& stream, OneToOneRelay& side);
   // What waits for its acknowledgement is bounded, and counted.
   void check_kept(int e);
   // `sender` and `receiver` are the two ends of a stream.
   void check_pair(const Stream& sender, const Stream* receiver);
   void check_end();
+  void check_conversation(const Conversation& conversation) const;
   std::string unfinished() const;
-  static const Content& content();
+  void summarize(SimulationResult& result) const;
 
-  static constexpr Time kStart{std::chrono::hours(1)};
-
-  Random random_;
-  bool trace_;
-  Time now_ = kStart, last_progress_ = kStart;
-  std::uint64_t steps_ = 0, delivered_ = 0, fingerprint_ = 0;
-
+  SimulatedWorld world_;
+  std::uint64_t delivered_ = 0;
   std::uint64_t scale_ = 0, tick_ = 1, ends_at_ = kNever;
   std::size_t most_chunk_ = 1;
   Ending ending_ = Ending::Quiet;

@@ -13,8 +13,9 @@ void Simulation::check() {
     std::size_t live = 0, unreleased = 0;
     std::uint64_t grown = 0;
     for (std::size_t i = 0; i < conversations_.size(); i++) {
-      Side& side = conversations_[i].sides[e];
+      OneToOneRelay& side = conversations_[i].side(e);
       if (!side.exists) continue;
+      side.check();
       unreleased += !side.released;
       const Stream* stream = session(e).find(side.stream);
       require((stream != nullptr) == !side.over(), "stream {} of the {} is {}", side.stream, name(e),
@@ -32,7 +33,7 @@ void Simulation::check() {
   }
 }
 
-void Simulation::check_stream(int e, const Stream& stream, Side& side) {
+void Simulation::check_stream(int e, const Stream& stream, OneToOneRelay& side) {
   require(stream.sent <= stream.send_limit, "stream {} of the {} sent {} with credit to {}", side.stream, name(e),
           stream.sent, stream.send_limit);
   require(stream.sent == side.sent, "stream {} of the {} counts {} bytes sent, not {}", side.stream, name(e),
@@ -43,8 +44,7 @@ void Simulation::check_stream(int e, const Stream& stream, Side& side) {
           window.received());
   require(window.limit() - window.consumed() <= side.most_window, "stream {} of the {} may buffer {}, its window is {}",
           side.stream, name(e), window.limit() - window.consumed(), side.most_window);
-  require(side.pending->size() <= side.most_window, "stream {} of the {} buffers {}", side.stream, name(e),
-          side.pending->size());
+  require(side.due() <= side.most_window, "stream {} of the {} buffers {}", side.stream, name(e), side.due());
   require(window.received() >= side.received && window.consumed() == side.consumed,
           "stream {} of the {} counts otherwise", side.stream, name(e));
 }
@@ -53,7 +53,9 @@ void Simulation::check_kept(int e) {
   const Output& output = session(e).output();
   std::uint64_t window = std::max<std::uint64_t>(4 * std::uint64_t{kMinWindow}, ends_[e]->budget.limit() / 16);
   require(is_resumable_ || output.kept() == 0, "{} bytes are kept for nobody", output.kept());
-  require(output.kept() <= window + Scheduler::kQuantum + 64 * 1024, "{} bytes are kept", output.kept());
+  require(output.kept() <= window + Output::kMaxFill + 64 * 1024,
+          "{} bytes are kept by the {}: {} unwritten, {} rewound", output.kept(), name(e), output.size(),
+          output.rewound());
 }
 
 void Simulation::check_pair(const Stream& sender, const Stream* receiver) {
@@ -63,19 +65,8 @@ void Simulation::check_pair(const Stream& sender, const Stream* receiver) {
 }
 
 void Simulation::check_end() {
-  for (Conversation& conversation : conversations_) {
-    Side &client = conversation.sides[0], &server = conversation.sides[1];
-    for (Side* side : {&client, &server}) require(!side->exists || side->over(), "a stream never ended");
-    bool whole = client.exists && server.exists;
-    for (Side* side : {&client, &server})
-      whole = whole && !(side->was_reset || side->own_reset || side->lost || side->stopped);
-    if (whole)
-      require(client.received == server.to_send && server.received == client.to_send && client.fin_received &&
-                  server.fin_received,
-              "a conversation ended early");
-    client.pending.reset();
-    server.pending.reset();
-  }
+  for (Conversation& conversation : conversations_) check_conversation(conversation);
+  conversations_.clear();
   bool calm = ending_ != Ending::Cut && ending_ != Ending::BlackHole && ending_ != Ending::Close;
   for (auto& end : ends_) {
     if (calm) require(end->session->stream_count() == 0, "streams are left");
@@ -88,24 +79,33 @@ void Simulation::check_end() {
   }
 }
 
+void Simulation::check_conversation(const Conversation& conversation) const {
+  const OneToOneRelay &client = conversation.side(0), &server = conversation.side(1);
+  bool whole = client.exists && server.exists;
+  for (const OneToOneRelay* side : {&client, &server}) {
+    require(!side->exists || side->over(), "a stream never ended");
+    whole = whole && !(side->was_reset || side->own_reset || side->lost || side->stopped);
+  }
+  if (!whole) return;
+  const SimulatedApplication &client_app = client.application, &server_app = server.application;
+  require(client.received == server_app.to_send && server.received == client_app.to_send && client.fin_received &&
+              server.fin_received,
+          "a conversation ended early");
+  for (const OneToOneRelay* side : {&client, &server})
+    require(!side->is_closed() || side->application.was_reset || side->application.received == side->received,
+            "{} never got all", side->application.name);
+}
+
 std::string Simulation::unfinished() const {
   std::string text;
   for (std::size_t i = 0; i < conversations_.size(); i++) {
     if (is_over(conversations_[i], 0) && is_over(conversations_[i], 1)) continue;
     for (int e = 0; e < 2; e++) {
-      const Side& side = conversations_[i].sides[e];
-      text += fmt::format("\n  {} {}: stream {} sent {} of {} ({} ready) received {} read {}{}{}{}{}{}", name(e), i,
-                          side.stream, side.sent, side.to_send, side.ready, side.received, side.consumed,
-                          side.finished ? " finished" : "", side.fin_received ? " fin-received" : "",
-                          side.over() ? " over" : "", side.stalled ? " stalled" : "", side.released ? " released" : "");
+      const OneToOneRelay& side = conversations_[i].side(e);
+      text += "\n  " + side.describe();
     }
   }
   return text;
-}
-
-const Content& Simulation::content() {
-  static const Content content;
-  return content;
 }
 
 }  // namespace cloudbus

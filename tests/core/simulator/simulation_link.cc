@@ -20,28 +20,28 @@ bool Simulation::pump(int e) {
   Pipe& pipe = pipes_[e];
   std::size_t space = std::min(pipe.space(), output.size());
   if (space == 0) return false;
-  std::size_t part = random_.size(space);
+  std::size_t part = world_.random.size(space);
   iovec parts[4];
   int count = output.gather(parts, 4);
   std::size_t put = 0;
   for (int i = 0; i < count && put < part; i++) {
     std::size_t length = std::min(parts[i].iov_len, part - put);
-    if (!pipe.ended) pipe.push({static_cast<const std::byte*>(parts[i].iov_base), length}, now_);
+    if (!pipe.ended) pipe.push({static_cast<const std::byte*>(parts[i].iov_base), length}, world_.now);
     put += length;
   }
   output.consume(put);
-  carried(e)->on_written(now_);
+  carried(e)->on_written(world_.now);
   return true;
 }
 
 bool Simulation::deliver(int e) {
-  if (e == 1 && is_on_old_link_ && random_.chance(50) && deliver_late()) return true;
+  if (e == 1 && is_on_old_link_ && world_.random.chance(50) && deliver_late()) return true;
   if (!carried(e)) return false;
   Pipe& pipe = pipes_[1 - e];
   if (pipe.size() == 0 && pipe.ended) return end_link(e), true;
-  if (pipe.next_arrival() > now_) return false;
-  auto bytes = pipe.pop(random_.size(most_chunk_), now_);
-  ends_[e]->last_heard = now_;
+  if (pipe.next_arrival() > world_.now) return false;
+  auto bytes = pipe.pop(world_.random.size(most_chunk_), world_.now);
+  ends_[e]->last_heard = world_.now;
   Bytes input(bytes);
   if (!ends_[e]->is_attached) return receive_fresh(e, input);
   take(e, input);
@@ -50,13 +50,13 @@ bool Simulation::deliver(int e) {
 
 void Simulation::take(int e, Bytes input) {
   std::size_t before = input.size();
-  while (auto event = session(e).receive(input, now_)) {
+  while (auto event = session(e).receive(input, world_.now)) {
     on_event(e, *event);
     if (session(e).is_closed()) break;
-    if (random_.chance(10)) run_application(e);
+    if (world_.random.chance(10)) run_application(e);
     if (session(e).is_closed()) break;
   }
-  note(before);
+  world_.note(before);
   if (session(e).is_closed())
     on_closed(e);
   else
@@ -78,8 +78,8 @@ void Simulation::end_link(int e) {
   if (e == 1 && is_on_old_link_) is_on_old_link_ = false;
   pipes_[e].ended = true;
   pipes_[1 - e].discard();
-  progress();
-  if (e == 0) relink_at_ = now_ + Duration(random_.below(2'000'000));
+  world_.progress();
+  if (e == 0) relink_at_ = world_.now + Duration(world_.random.below(2'000'000));
 }
 
 void Simulation::cut_link() {
@@ -87,17 +87,17 @@ void Simulation::cut_link() {
   if (!both_live() || closing_) return;
   bool is_early = (ends_[0]->is_attached && !session(0).is_established()) ||
                   (ends_[1]->is_attached && !session(1).is_established());
-  if (is_early) return cuts_.push_back(steps_ + random_.size(200));
+  if (is_early) return cuts_.push_back(world_.steps + world_.random.size(200));
   say("the link is cut");
   for (Pipe& pipe : pipes_) {
-    if (random_.chance(50)) pipe.discard();
+    if (world_.random.chance(50)) pipe.discard();
     pipe.ended = true;
   }
 }
 
 bool Simulation::deliver_late() {
   if (old_pipe_.size() == 0) return false;
-  auto bytes = old_pipe_.pop(random_.size(most_chunk_), Time::max());
+  auto bytes = old_pipe_.pop(world_.random.size(most_chunk_), Time::max());
   say("segment gets {} bytes of an old link", bytes.size());
   take(1, bytes);
   return true;
@@ -121,12 +121,12 @@ void Simulation::relink() {
   }
   for (int e = 0; e < 2; e++)
     ends_[e]->fresh = std::make_unique<Session>(e == 0 ? Role::Controller : Role::Segment, hello(e), ends_[e]->limits,
-                                                slabs(), ends_[e]->budget, now_);
+                                                SimulatedWorld::slabs(), ends_[e]->budget, world_.now);
 }
 
 bool Simulation::receive_fresh(int e, Bytes input) {
-  progress();
-  while (auto event = ends_[e]->fresh->receive(input, now_)) {
+  world_.progress();
+  while (auto event = ends_[e]->fresh->receive(input, world_.now)) {
     switch (event->kind) {
       case EventKind::Established:
         if (e == 0) ends_[0]->fresh->ask_resume(session(0));
@@ -164,7 +164,7 @@ void Simulation::attach(int e, std::uint64_t position, Bytes answer, Bytes rest)
   }
   opening.insert(opening.end(), answer.begin(), answer.end());
   say("{} goes on", name(e));
-  session(e).attach(position, opening, now_);
+  session(e).attach(position, opening, world_.now);
   require(!session(e).is_closed(), "{} cannot go on: {}", name(e), session(e).closed().error.reason);
   ends_[e]->fresh.reset();
   ends_[e]->is_attached = true;
@@ -175,12 +175,13 @@ void Simulation::on_closed(int e) {
   const Closed& closed = session(e).closed();
   say("{} closed: {} {}{}", name(e), name_of(closed.error.code), closed.error.reason,
       closed.by_peer ? " (by the peer)" : "");
-  bool hole = ending_ == Ending::BlackHole && steps_ >= ends_at_;
+  bool hole = ending_ == Ending::BlackHole && world_.steps >= ends_at_;
   bool timed_out = closed.error.code == LinkCode::PingTimeout || closed.error.code == LinkCode::HandshakeTimeout;
   bool meant = closing_ || (hole && timed_out);
   require(meant, "{} closed its session: {}: {}", name(e), name_of(closed.error.code), closed.error.reason);
   if (hole && !closed.by_peer)
-    require(now_ - ends_[e]->last_heard <= seconds(15) + milliseconds(100), "{} noticed a dead peer late", name(e));
+    require(world_.now - ends_[e]->last_heard <= seconds(15) + milliseconds(100), "{} noticed a dead peer late",
+            name(e));
   if (closed.by_peer) require(closed.error.code == close_code_ || hole, "CLOSE arrived with another code");
   if (closed.by_peer)
     require(session(1 - e).closed().error.reason == closed.error.reason, "CLOSE arrived with another reason");
@@ -198,9 +199,9 @@ void Simulation::lose_link(int e) {
   std::vector<OwnerId> owners;
   session(e).for_each_stream([&](StreamId, OwnerId owner) { owners.push_back(owner); });
   for (OwnerId owner : owners) {
-    Side* side = owner == 0 ? nullptr : find_side(e, owner);
+    OneToOneRelay* side = owner == 0 ? nullptr : find_side(e, owner);
     require(side && !side->over(), "{} named an owner of no living stream: {}", name(e), owner);
-    side->lost = true;
+    side->on_lost();
   }
   while (!cut_ && was_attached && !session(e).output().empty()) {  // the kernel sends what it was given
     std::size_t capacity = std::exchange(pipes_[e].capacity, kNever);
@@ -210,44 +211,44 @@ void Simulation::lose_link(int e) {
   pipes_[e].ended = true;
   pipes_[1 - e].discard();
   end.dead = true;
-  progress();
+  world_.progress();
   // Nobody resumes the other one.
   if (!ends_[1 - e]->dead && session(1 - e).is_detached()) lose_link(1 - e);
 }
 
 void Simulation::begin_ending() {
   if (!both_live() || closing_) return;
-  int e = static_cast<int>(random_.below(2));
+  int e = static_cast<int>(world_.random.below(2));
   switch (ending_) {
     case Ending::Quiet: return;
     case Ending::DrainBySegment: return drain(1);
     case Ending::DrainByController: return drain(0);
     case Ending::Cut:
-      if (is_resumable_) return cuts_.push_back(steps_);
+      if (is_resumable_) return cuts_.push_back(world_.steps);
       say("cut");
       cut_ = true;
       for (Pipe& pipe : pipes_) {
-        if (random_.chance(50)) pipe.discard();
+        if (world_.random.chance(50)) pipe.discard();
         pipe.ended = true;
       }
       for (int i = 0; i < 2; i++)
-        if (pipes_[i].size() == 0 || random_.chance(30)) lose_link(1 - i);
+        if (pipes_[i].size() == 0 || world_.random.chance(30)) lose_link(1 - i);
       return;
     case Ending::Close: return close(e, LinkCode::Shutdown);
     case Ending::BlackHole:
       say("black hole");
       pipes_[e].swallows = true;
-      if (random_.chance(50)) pipes_[1 - e].swallows = true;
+      if (world_.random.chance(50)) pipes_[1 - e].swallows = true;
       return;
   }
 }
 
 void Simulation::drain(int e) {
-  if (session(e).is_detached()) return void(ends_at_ = steps_ + 1);
-  if (!session(e).is_established()) return void(ends_at_ = steps_ + 1);  // a little later
+  if (session(e).is_detached()) return void(ends_at_ = world_.steps + 1);
+  if (!session(e).is_established()) return void(ends_at_ = world_.steps + 1);  // a little later
   say("{} drains", name(e));
-  session(e).drain(now_);
-  session(e).drain(now_);  // once more changes nothing
+  session(e).drain(world_.now);
+  session(e).drain(world_.now);  // once more changes nothing
   draining_ = true;
 }
 
@@ -262,8 +263,8 @@ void Simulation::close(int e, LinkCode code) {
 
 void Simulation::begin_quiet_end() {
   if (cut_ || closing_ || !session(0).is_established() || !session(1).is_established()) return;
-  if (ending_ == Ending::BlackHole && steps_ >= ends_at_ && !is_resumable_) return;
-  if (!draining_) drain(static_cast<int>(random_.below(2)));
+  if (ending_ == Ending::BlackHole && world_.steps >= ends_at_ && !is_resumable_) return;
+  if (!draining_) drain(static_cast<int>(world_.random.below(2)));
   for (int e = 0; e < 2; e++)
     if (!closing_ && session(e).is_drained()) close(e, LinkCode::NoError);
 }
@@ -275,9 +276,9 @@ bool Simulation::all_over() const {
 }
 
 bool Simulation::is_over(const Conversation& conversation, int e) {
-  const Side& side = conversation.sides[e];
+  const OneToOneRelay& side = conversation.side(e);
   return conversation.given_up ||
-         (side.exists ? side.over() && (e == 0 || side.released) : e == 1 && conversation.sides[0].over());
+         (side.exists ? side.is_closed() && (e == 0 || side.released) : e == 1 && conversation.side(0).is_closed());
 }
 
 }  // namespace cloudbus

@@ -80,10 +80,10 @@ TEST(FanoutSimulator, TheSeedsReachEveryKindOfEnd) {
   std::uint64_t runs = std::min<std::uint64_t>(seeds, 500);
   for (std::uint64_t seed = 1; seed <= runs; seed++) {
     auto result = simulate_fanout(seed);
-    for (auto count :
-         {&FanoutResult::conversations, &FanoutResult::up, &FanoutResult::down, &FanoutResult::clean_ends,
-          &FanoutResult::resets, &FanoutResult::no_quorums, &FanoutResult::winners, &FanoutResult::losers,
-          &FanoutResult::replaced, &FanoutResult::lagging, &FanoutResult::waits, &FanoutResult::lost_links})
+    for (auto count : {&FanoutResult::conversations, &FanoutResult::up, &FanoutResult::down, &FanoutResult::clean_ends,
+                       &FanoutResult::resets, &FanoutResult::no_quorums, &FanoutResult::winners, &FanoutResult::losers,
+                       &FanoutResult::replaced, &FanoutResult::lagging, &FanoutResult::waits, &FanoutResult::lost_links,
+                       &FanoutResult::resumed})
       sum.*count += result.*count;
   }
   EXPECT_GT(sum.conversations, runs);
@@ -98,6 +98,7 @@ TEST(FanoutSimulator, TheSeedsReachEveryKindOfEnd) {
   EXPECT_GT(sum.lagging, runs / 50);
   EXPECT_GT(sum.waits, runs / 50);
   EXPECT_GT(sum.lost_links, runs / 20);
+  EXPECT_GT(sum.resumed, runs / 4);
 }
 
 int report(std::uint64_t seed, const std::string& error, std::uint64_t steps, std::uint64_t delivered) {

@@ -13,6 +13,26 @@
 
 namespace cloudbus {
 
+// Who may end what, by which call, and what the other side sees.
+//
+//   who, and what                       call                        the streams here         the other end
+//   a conversation ends its stream      Session::finish, stop,      that one ends            FIN, STOP or RESET
+//                                       reset
+//   the role wants no new streams       Session::drain()            go on                    GOAWAY
+//   the role ends the session           close(code)                 reset: link-lost         CLOSE with the code
+//   the session finds an error          receive()                   reset: link-lost         CLOSE with the code
+//   the other end: CLOSE                receive()                   reset: link-lost         -
+//   the link breaks, or a ping has      lose()                      wait for another link;   its link breaks, too; a
+//   no answer                                                       else reset: link-lost    session that is not
+//                                                                                            resumable gets CLOSE
+//   a service waits no longer           expire()                    its own are reset:       RESET, on the next link
+//                                                                   resume-timeout
+//   nobody waits any longer             expire(), give_up(code)     reset with the code      unknown-session, if it
+//                                                                                            asks again
+//   another link takes the session      hand_over(), take_over()    go on                    RESUME
+//
+// "Reset" is Conversation::on_reset(): what came before is delivered. close() and errors are seen by flush(), at the
+// end of the turn.
 class Peer final : public TimerOwner, private LinkOwner {
  public:
   // `name` is the address for the log. `connecting` when the socket is not connected yet.

@@ -8,7 +8,6 @@
 #include <sys/uio.h>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +17,7 @@
 #include "cloudbus/app/service/service.h"
 #include "cloudbus/core/base/short_text.h"
 #include "cloudbus/core/base/uuid.h"
-#include "cloudbus/core/flow/byte_queue.h"
+#include "cloudbus/core/flow/flow.h"
 #include "cloudbus/core/session/session.h"
 #include "cloudbus/core/wire/codes.h"
 #include "cloudbus/net/connection.h"
@@ -28,6 +27,26 @@ namespace cloudbus {
 class Peer;
 class Worker;
 
+// Who may end what, by which call, and what the other side sees. Flow decides; the relay carries out.
+//
+//   who, and what                    call here                     the stream                the socket's peer
+//   the socket's peer: FIN           read_ended()                  FIN, behind all bytes     goes on to receive
+//   the socket's peer: reset         read: Io::Broken              RESET, at once            -
+//                                    on_write_failed(Broken)       what was sent before,     -
+//                                                                  then RESET
+//   the socket's peer (Unix): reads  on_write_failed(NotReading)   STOP                      may send on; reset when
+//   no more                                                                                  it has ended, too
+//   the stream's peer: FIN           on_finished()                 -                         FIN, behind all bytes
+//   the stream's peer: STOP          on_stopped()                  -                         is read no more; FIN,
+//                                                                                            then reset
+//   the stream's peer: RESET; a      on_reset()                    -                         all bytes that came, then
+//   link that is lost                                                                        reset
+//   both have ended                  settle(): close()             is over                   a closed socket
+//   a timer, the service, a drain    abort()                       RESET with the code       reset, at once
+//
+// The codes of RESET and STOP are client-reset in a controller and server-reset in a segment where none is named. A
+// reset waits until the kernel of the socket's peer has what stands before it, but no longer than reset_patience();
+// abort() and a socket that broke do not wait. With several streams, Fanout says which of them an end concerns.
 class Relay : public Conversation, private ReadinessOwner {
  public:
   ~Relay() override;
@@ -59,7 +78,7 @@ class Relay : public Conversation, private ReadinessOwner {
   //   segment:     waiting --dial()--> dialing --connected--> open
   //   any --> closed
   enum class Stage : std::uint8_t { Waiting, Opening, Dialing, Open, Closed };
-  enum class Side : std::uint8_t { Client, Server };
+  using Side = Flow::Side;
 
   Relay(Worker& worker, const ServiceRef& service, Side near, std::string_view client, const Uuid& conversation);
 
@@ -90,10 +109,6 @@ class Relay : public Conversation, private ReadinessOwner {
   virtual void on_first_bytes(Bytes) const {}
 
   Session* session();
-  Side near_side() const { return near_; }
-  Side far_side() const { return near_ == Side::Client ? Side::Server : Side::Client; }
-  StreamCode near_reset() const { return near_ == Side::Client ? StreamCode::ClientReset : StreamCode::ServerReset; }
-
   void start_connection(int fd, bool is_unix);
   void opened();
   bool can_read() const;
@@ -106,7 +121,8 @@ class Relay : public Conversation, private ReadinessOwner {
   void write_pending();
   // The socket broke: what it still holds is read first.
   void on_write_failed(Io status);
-  void close_if_done();
+  // Does what follows from all that happened.
+  void settle();
   void arm();
   void log_step(std::string_view what) const;
 
@@ -115,47 +131,28 @@ class Relay : public Conversation, private ReadinessOwner {
   PeerId peer_ = 0;  // where there is one stream
   StreamId stream_ = 0;
   Connection connection_;
-  ByteQueue pending_;  // toward the socket
+  Flow flow_;
   ShortText client_;
   Uuid conversation_;
 
   Time started_, opened_{}, last_activity_;
   Time armed_ = Time::max();  // on_deadline() comes then
   std::uint32_t read_size_;   // bytes, grows with what the socket has
-  Side near_;
   Stage stage_ = Stage::Waiting;
-  bool readable_ = true;    // as far as is known: there may be bytes from the start
-  bool read_done_ = false;  // EOF was read, or the peer wants no more
 
  private:
   void on_ready(Ready ready) noexcept override;
   void read_ended();
   void write_now(iovec* parts, int count, std::size_t size);
-  void keep(const iovec* parts, int count, std::size_t skip);
   void after_write(std::size_t bytes);
-  void finish_if_drained();
-  void drop_pending();
-  void reset_if_drained();
+  void run(Flow::Action action);
+  void reset();
   void close(std::string_view end);
-  void close_with(StreamCode code);
   void log_conversation(std::string_view end) const;
   std::string_view fin_words() const;
 
-  std::uint64_t read_ = 0, written_ = 0;  // bytes from and to the socket
-  std::optional<Side> first_fin_;
-  StreamCode end_code_ = StreamCode::Cancelled;
-  // Bits, as there may be very many relays.
-  bool writable_ : 1 = true;
-  bool ending_ : 1 = false;        // the socket's end stands behind what can be read
-  bool emptied_ : 1 = false;       // by a short read; look_behind() has not looked since
-  bool is_listed_ : 1 = false;     // for look_behind()
-  bool fin_follows_ : 1 = false;   // the next write is the last one, and FIN goes with it
-  bool fin_received_ : 1 = false;  // the peer's direction is complete
-  bool write_done_ : 1 = false;    // everything was written, and so was FIN
-  bool broken_ : 1 = false;        // the socket broke; what it still holds is read, then the stream is reset
-  bool cut_ : 1 = false;           // a direction was stopped in mid-stream: this ends with a reset
-  bool reset_pending_ : 1 = false;
-  bool has_end_code_ : 1 = false;
+  bool is_listed_ = false;                // for look_behind()
+  std::uint64_t read_ = 0, written_ = 0;  // bytes of the stream, from and to the socket
 };
 
 }  // namespace cloudbus
