@@ -92,7 +92,7 @@ void compare_binds(ConfigDiff& diff) {
 
 ConfigDiff compare(std::shared_ptr<const Config> before, Config after) {
   ConfigDiff diff;
-  if (after.threads != before->threads) diff.postponed.push_back("threads");
+  if (after.threads != before->threads) diff.postponed.emplace_back("threads");
   after.threads = before->threads;
   after.last_service = before->last_service;
   after.last_bind = before->last_bind;

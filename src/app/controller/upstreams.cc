@@ -27,7 +27,7 @@ void Upstreams::leave(Upstream& upstream, ServiceId service) {
 void Upstreams::settle() {
   std::vector<std::string> names = std::exchange(unsettled_, {});
   std::ranges::sort(names);
-  names.erase(std::ranges::unique(names).begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   for (const std::string& name : names) {
     auto found = upstreams_.find(name);
     settle(found->second);
@@ -98,7 +98,7 @@ void Upstreams::refresh_pool(PoolEntry& entry) {
   Pool& pool = *entry.pool;
   pool.set_growing(needs.has_extra);
   pool.check(needs.health);
-  std::size_t wanted = static_cast<std::size_t>(needs.links);
+  auto wanted = static_cast<std::size_t>(needs.links);
   while (pool.kept_slots() < wanted && !stopped_) add_link(pool, false);
   while (pool.kept_slots() > wanted) remove_link(pool, pool.last_kept_slot());
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <list>
 #include <string>
+#include <utility>
 
 #include "cloudbus/app/config/config.h"
 #include "cloudbus/app/link/peer.h"
@@ -20,7 +21,8 @@ class Pool {
  public:
   // One link that is to be there.
   struct Slot {
-    Slot(Timers& timers, std::function<void(Slot&)> on_time) : timer(timers, [this, on_time] { on_time(*this); }) {}
+    Slot(Timers& timers, std::function<void(Slot&)> on_time)
+        : timer(timers, [this, on_time = std::move(on_time)] { on_time(*this); }) {}
 
     Timer timer;
     PeerId peer = 0;
