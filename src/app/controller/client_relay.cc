@@ -302,7 +302,7 @@ void ClientRelay::fill(Session& session, const Session::Quantum& quantum, LegId 
   Fanout& fanout = legs_->fanout;
   std::optional<Io> read;
   if (std::size_t most = fanout.may_read(leg); most > 0 && flow_.is_readable() && can_read()) {
-    iovec place = fanout.reserve(std::min({std::size_t{read_size_}, quantum.bytes, most}));
+    iovec place = fanout.reserve(std::min({read_size(), quantum.bytes, most}));
     IoResult result = read_some(&place, 1, place.iov_len);
     fanout.commit(leg, result.bytes);
     read = result.status;

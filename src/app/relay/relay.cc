@@ -11,7 +11,7 @@
 namespace cloudbus {
 namespace {
 
-constexpr std::uint32_t kLargeRead = Output::kMaxFill;
+constexpr std::size_t kLargeRead = Output::kMaxFill;
 constexpr int kMostParts = 64;
 constexpr std::size_t kMostFields = 12;  // of a conversation's line
 constexpr Duration kResetPoll =
@@ -34,8 +34,7 @@ Relay::Relay(Worker& worker, const ServiceRef& service, Side near, std::string_v
       client_(client),
       conversation_(conversation),
       started_(worker.now()),
-      last_activity_(started_),
-      read_size_(kSmallRead) {
+      last_activity_(started_) {
   service_.service().on_begun();
 }
 
@@ -123,7 +122,7 @@ void Relay::fill(Session& session, const Session::Quantum& quantum, LegId) {
   IoResult result;
   bool at_end;
   do {
-    Output::Room room = session.reserve(rest, read_size_);
+    Output::Room room = session.reserve(rest, read_size());
     result = read_some(room.parts.data(), room.count, room.size);
     rest.bytes -= result.bytes;
     at_end = flow_.is_at_end() && rest.bytes > 0;
@@ -141,10 +140,10 @@ IoResult Relay::read_some(iovec* parts, int count, std::size_t size) {
     on_first_bytes({static_cast<const std::byte*>(parts->iov_base), std::min(result.bytes, parts->iov_len)});
   read_ += result.bytes;
   last_activity_ = worker_.now();
-  if (result.bytes == read_size_)
-    read_size_ = std::min(read_size_ * 2, kLargeRead);
-  else if (result.bytes < std::min<std::size_t>(size, read_size_ / 4))
-    read_size_ = std::max(read_size_ / 2, kSmallRead);
+  if (result.bytes == read_size() && read_size() < kLargeRead)
+    read_doublings_++;
+  else if (result.bytes < std::min(size, read_size() / 4) && read_doublings_ > 0)
+    read_doublings_--;
   return result;
 }
 

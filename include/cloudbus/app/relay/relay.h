@@ -64,7 +64,7 @@ class Relay : public Conversation, private ReadinessOwner {
   void on_stopped(LegId leg, StreamCode code) override;
   void on_reset(LegId leg, StreamCode code) override;
   void fill(Session& session, const Session::Quantum& quantum, LegId leg) override;
-  bool says_little() const override { return read_size_ == kSmallRead; }
+  bool says_little() const override { return read_doublings_ == 0; }
   void abort(StreamCode code) override;
   void on_deadline(Time now) override;
   // A read that took less than it asked for has emptied the socket, but a reset that came with the last bytes may be
@@ -72,7 +72,8 @@ class Relay : public Conversation, private ReadinessOwner {
   bool look_behind(Time now) override;
 
  protected:
-  static constexpr std::uint32_t kSmallRead = 16 * 1024;
+  static constexpr std::size_t kSmallRead = 16 * 1024;  // bytes
+  std::size_t read_size() const { return kSmallRead << read_doublings_; }
 
   //   controller:  waiting --a stream is opened--> opening --ACCEPT--> open
   //   segment:     waiting --dial()--> dialing --connected--> open
@@ -130,15 +131,16 @@ class Relay : public Conversation, private ReadinessOwner {
   ServiceRef service_;
   PeerId peer_ = 0;  // where there is one stream
   StreamId stream_ = 0;
-  Connection connection_;
+  [[no_unique_address]] Connection connection_;  // what follows stands in its padding
+  Stage stage_ : 3 = Stage::Waiting;
+  bool is_listed_ : 1 = false;           // for look_behind()
+  std::uint8_t read_doublings_ : 4 = 0;  // of read_size(); it grows with what the socket has
   Flow flow_;
   ShortText client_;
   Uuid conversation_;
 
   Time started_, opened_{}, last_activity_;
   Time armed_ = Time::max();  // on_deadline() comes then
-  std::uint32_t read_size_;   // bytes, grows with what the socket has
-  Stage stage_ = Stage::Waiting;
 
  private:
   void on_ready(Ready ready) noexcept override;
@@ -151,7 +153,6 @@ class Relay : public Conversation, private ReadinessOwner {
   void log_conversation(std::string_view end) const;
   std::string_view fin_words() const;
 
-  bool is_listed_ = false;                // for look_behind()
   std::uint64_t read_ = 0, written_ = 0;  // bytes of the stream, from and to the socket
 };
 
