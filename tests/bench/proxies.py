@@ -126,10 +126,11 @@ class Cloudbus(Pair):
     common = ""  # more of each daemon
     keys = ""    # more of each service
     count = 1    # of links to each segment
+    programs = "binaries"  # the option that names their folder
 
-    @staticmethod
-    def version(options):
-        return first_line(os.path.join(options.binaries, "controller"), "-V") + ", logging to a file"
+    @classmethod
+    def version(cls, options):
+        return first_line(os.path.join(getattr(options, cls.programs), "controller"), "-V") + ", logging to a file"
 
     def launch(self, servers):
         with self.far():
@@ -166,10 +167,17 @@ class Cloudbus(Pair):
 
     def daemon(self, role, name, text):
         path = self.write(name + ".ini", text)
-        process = self.run(name, [os.path.join(self.options.binaries, role), "-f", path])
+        process = self.run(name, [os.path.join(getattr(self.options, self.programs), role), "-f", path])
         process.wait_said("ready")
         process.is_there()
         return process
+
+
+class CloudbusBefore(Cloudbus):
+    """The same with the programs of another build: what a change costs."""
+
+    name = "before"
+    programs = "binaries_before"
 
 
 class Haproxy(Pair):
@@ -292,5 +300,5 @@ class CloudbusWithLinks(Cloudbus):
     count = 4
 
 
-PAIRS = {pair.name: pair for pair in (Cloudbus, CloudbusWithThreads, CloudbusWithLinks, CloudbusWithoutResume, Haproxy,
+PAIRS = {pair.name: pair for pair in (Cloudbus, CloudbusBefore, CloudbusWithThreads, CloudbusWithLinks, CloudbusWithoutResume, Haproxy,
                                       Nginx, Direct)}

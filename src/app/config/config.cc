@@ -75,12 +75,12 @@ class ConfigReader {
   }
 
   template <class Target>
-  void read_keys(const IniSection& section, SectionKind place, std::span<const Key<Target>> keys, Target& target) {
+  void read_keys(const IniSection& section, SectionKind kind, std::span<const Key<Target>> keys, Target& target) {
     std::unordered_map<std::string_view, SourceLine> seen;
     for (const IniEntry& entry : section.entries) {
       auto key = std::ranges::find(keys, normal_word(entry.key), &Key<Target>::name);
       if (key == keys.end() || !key->fits(config_.role)) {
-        fail(entry.line, unknown_key(config_.role, place, entry.key));
+        fail(entry.line, unknown_key(config_.role, kind, entry.key));
         continue;
       }
       auto [first, is_new] = seen.emplace(key->name, entry.line);

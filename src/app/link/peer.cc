@@ -135,12 +135,12 @@ bool Peer::flush() {
 }
 
 void Peer::fill(Session::Quantum quantum) {
-  std::size_t standing = session_.output().size(), most = link_->most_unwritten();
-  quantum.bytes = std::min(quantum.bytes, std::max(most - standing, most / 2));
+  std::size_t backlog = session_.output().size(), most = link_->most_unwritten();
+  quantum.bytes = std::min(quantum.bytes, std::max(most - backlog, most / 2));
   Conversation* conversation = links_.roster().find(quantum.owner);
   if (!conversation) return session_.fill_done(quantum.stream, 0, false);
   conversation->fill(session_, quantum, leg_of(quantum.owner));
-  if (session_.output().size() > standing && conversation->says_little())
+  if (session_.output().size() > backlog && conversation->says_little())
     context_.shared().small_traffic.on_taken_in(context_.now());
 }
 

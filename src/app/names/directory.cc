@@ -259,8 +259,8 @@ void Directory::take_addresses(Name& name, Resolver::Answer& answer) {
   if (answer.unknown == AF_UNSPEC) name.whole_at = context_.now();
   if (context_.now() >= name.whole_at + NameClock::kStale) name.addresses.clear();
   std::erase_if(name.addresses, [&](const Address& known) { return known.family() != answer.unknown; });
-  auto place = answer.unknown == AF_INET ? name.addresses.end() : name.addresses.begin();
-  name.addresses.insert(place, answer.addresses.begin(), answer.addresses.end());
+  auto where = answer.unknown == AF_INET ? name.addresses.end() : name.addresses.begin();
+  name.addresses.insert(where, answer.addresses.begin(), answer.addresses.end());
 }
 
 // What c-ares left as it came.

@@ -39,7 +39,7 @@ std::string format_file_mode(mode_t mode);
 
 // A word is the same in any case, and with a space, `_` or `-` between its parts: "Half  Duplex" gives "half_duplex".
 std::string normal_word(std::string_view text);
-// The place of `text` in `words`.
+// The index of `text` in `words`.
 Parsed<std::size_t> parse_word(std::string_view text, std::span<const std::string_view> words);
 // The one of `words` that `text` looks like a slip of, "sever" or "server tcp"; empty if there is none.
 std::string_view meant_word(std::string_view text, std::span<const std::string_view> words);

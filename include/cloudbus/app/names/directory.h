@@ -25,7 +25,7 @@ namespace cloudbus {
 // The addresses of an endpoint.
 struct Targets {
   std::vector<Address> addresses;
-  std::vector<std::uint32_t> record_of;  // of each address: its place in `records`
+  std::vector<std::uint32_t> record_of;  // of each address: its index in `records`
   std::vector<SrvRecord> records;        // none where there are no SRV records
 };
 
