@@ -59,8 +59,10 @@ class Relay(Owner):
         words = [f"{enumerator(value.type.strip_typedefs().unqualified())} {owner(base['id_'])}",
                  f"conversation={uuid_text(base['conversation_'])}", f"client={short_text(base['client_'])}",
                  f"peer={int(base['peer_'])}", f"stream={int(base['stream_'])}", f"stage={enumerator(base['stage_'])}"]
-        flags = [field.name.rstrip("_") for field in gdb.lookup_type("cloudbus::Relay").fields()
-                 if field.bitsize == 1 and base[field.name]]
+        flow = base["flow_"]
+        words += [f"reading={enumerator(flow['reading_'])}", f"writing={enumerator(flow['writing_'])}"]
+        flags = [field.name.rstrip("_") for field in flow.type.fields()
+                 if field.type.name == "bool" and flow[field.name]]
         return " ".join(words + flags)
 
 

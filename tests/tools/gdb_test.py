@@ -51,7 +51,7 @@ class Printers(pair.Case):
         self.assertRegex(conversation, r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
         host, port = client.socket.getsockname()
         self.assertRegex(client_relay, rf"^ClientRelay {number} conversation={conversation} client={host}:{port} "
-                                       r"peer=\d+ stream=1 stage=\w+")
+                                       r"peer=\d+ stream=1 stage=\w+ reading=Open writing=Open")
         self.assertTrue(relay.startswith(f"Relay {number} conversation="), relay)
         self.assertEqual(leg, "5 leg 2")
         self.assertRegex(stream, rf"^stream of {number} sent=1000/\d+ sending=Open receiving=Open accepted")

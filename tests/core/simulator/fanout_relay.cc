@@ -316,6 +316,7 @@ void FanoutRelay::reset_stream(StreamCode code) {
 }
 
 void FanoutRelay::on_close() {
+  require(application_.was_reset || fanout_.is_over(), "a clean end, but a leg goes on");
   reset_stream(StreamCode::Cancelled);
   rules_.check_end();
   require(application_.was_reset || expected_.empty(), "a clean end, but the client has not got all");

@@ -52,6 +52,7 @@ struct SimulatedApplication {
   bool read(SimulatedRelay& relay);
   bool write(SimulatedRelay& relay);
   bool waits() const;
+  void send_some();
 
   SimulatedWorld& world_;
 };

@@ -39,13 +39,15 @@ void SimulatedRelay::on_socket_reset() {
     if (is_closed()) return;
   }
   on_socket_readable();
+  on_socket_writable();  // or so it is told
 }
 
 SimulatedRelay::Result SimulatedRelay::read_some(iovec* parts, int count, std::size_t size) {
   SimulatedApplication& from = application_;
   std::size_t bytes = std::min<std::size_t>(size, from.sent - from.taken), left = bytes;
   flow_.on_read(bytes, size);
-  if (bytes == 0) return {from.has_reset ? Io::Broken : from.fin_sent ? Io::End : Io::Again};
+  if (bytes == 0 && from.has_reset) return {knows_reset_ ? Io::End : Io::Broken};  // an error is told once
+  if (bytes == 0) return {from.fin_sent ? Io::End : Io::Again};
   for (int i = 0; i < count && left > 0; i++) {
     std::size_t part = std::min(left, parts[i].iov_len);
     SimulatedWorld::content().fill(static_cast<std::byte*>(parts[i].iov_base), part, from.key, from.taken);
@@ -61,12 +63,15 @@ SimulatedRelay::Result SimulatedRelay::read_some(iovec* parts, int count, std::s
 void SimulatedRelay::after_read(Io status) {
   if (is_closed() || status == Io::Done || status == Io::Again) return;
   say("is read to its {}", status == Io::End ? "end" : "reset");
-  run(status == Io::End ? flow_.on_read_end() : flow_.on_read_failed());
+  Flow::Action action = status == Io::End ? flow_.on_read_end() : flow_.on_read_failed();
+  require(action != Flow::Action::Abort || application_.has_reset, "{} is given up at its end", application_.name);
+  run(action);
   settle();
 }
 
 void SimulatedRelay::stop_reading(StreamCode code) {
   if (is_closed()) return;
+  was_stopped_ = true;
   run(flow_.on_stop(code));
   settle();
 }
@@ -134,6 +139,7 @@ void SimulatedRelay::write_pending() {
 
 void SimulatedRelay::on_write_failed(Io status) {
   say("is found to {}", status == Io::NotReading ? "read no more" : "be broken");
+  knows_reset_ = knows_reset_ || status == Io::Broken;
   bool was_reading = flow_.reads();
   auto [credit, action] = flow_.on_write_failed(status == Io::NotReading);
   require(!was_reading || action != Flow::Action::Abort, "what {} has sent is not read to its end", application_.name);
@@ -187,13 +193,16 @@ void SimulatedRelay::run(Flow::Action action) {
     case Action::StopSocket: return;
     case Action::Want: return want();
     case Action::FinishStream:
-      require(of.fin_sent && of.taken == of.sent, "a clean end of {}, which has not ended", of.name);
+      require(of.fin_sent && of.taken == of.sent && !knows_reset_, "a clean end of {}, which has not ended", of.name);
       return finish_stream();
     case Action::StopStream:
       require(of.is_deaf, "STOP for {}, which reads on", of.name);
       return stop_stream(flow_.code());
     case Action::FinishSocket: return finish_socket();
-    case Action::AwaitDelivery: reset_at_ = world_.now + kResetPatience; return;
+    case Action::AwaitDelivery:
+      require(of.is_deaf || was_stopped_, "{} has ended cleanly, and is to be reset", of.name);
+      reset_at_ = world_.now + kResetPatience;
+      return;
     case Action::Close:
       require(of.fin_sent && of.taken == of.sent, "{} is closed, and has not ended", of.name);
       if (!of.fin_received) finish_socket();

@@ -88,6 +88,8 @@ class SimulatedRelay {
   void reset_socket();
   void close();
 
+  bool knows_reset_ = false;  // of the application: its socket has told
+  bool was_stopped_ = false;
   std::string prefix_;                          // stands before the stream's bytes
   std::size_t prefix_taken_ = 0;                // of it, by the socket
   std::uint64_t delivered_ = 0;                 // bytes of the stream that were not discarded
