@@ -60,7 +60,8 @@ class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
 struct Log {
   std::shared_ptr<StderrSink> sink = std::make_shared<StderrSink>();
   spdlog::logger logger{"cloudbus", sink};
-  LogFormat format = LogFormat::Text;
+  std::atomic<LogFormat> format = LogFormat::Text;  // other threads may be writing lines
+  bool has_started = false;
 };
 
 Log& the_log() {
@@ -176,8 +177,9 @@ std::string escape_value(std::string_view value) {
 
 void log_start(LogLevel level, LogFormat format) {
   Log& log = the_log();
-  log.format = format;
   log.logger.set_level(spdlog_level(level));
+  if (log.format.exchange(format) == format && log.has_started) return;
+  log.has_started = true;
   bool journal = std::getenv("JOURNAL_STREAM") != nullptr && !::isatty(STDERR_FILENO);
   std::string pattern = format == LogFormat::Json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})"
                         : journal                 ? "%l %v"

@@ -24,6 +24,7 @@ struct Field {
   std::variant<std::string, std::string_view, std::uint64_t, Duration, Uuid> value;
 };
 
+// Again when one of them is another one; other threads may be writing lines.
 void log_start(LogLevel level, LogFormat format);
 bool log_enabled(LogLevel level);
 
