@@ -165,8 +165,8 @@ void Daemon::end_reload() {
 // Workers take turns: the first one accepts, the others get theirs through their door.
 void Daemon::serve(BindId bind, ServiceId service, int fd, const Address& from) {
   Worker& worker = *workers_[next_worker_++ % workers_.size()];
-  auto task = [this, &worker, bind, service, fd, from] {
-    if (config_->role == Role::Controller)
+  auto task = [role = config_->role, &worker, bind, service, fd, from] {
+    if (role == Role::Controller)
       static_cast<Controller&>(worker.role()).on_client(service, fd, from);
     else
       static_cast<Segment&>(worker.role()).on_link({service, bind}, fd, from);
