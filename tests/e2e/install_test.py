@@ -71,6 +71,9 @@ class Install(unittest.TestCase):
             text = self.installed("systemdsystemunitdir", unit).read_text()
             self.assertIn(f"\nExecStart={directory('bindir')}/{name} -f {directory('sysconfdir')}/cloudbus/{name}.ini\n",
                           text)
+            # A reload checks the file first: with a mistake in it the signal is not sent, and the reload fails.
+            check = f"{directory('bindir')}/{name} -t -f {directory('sysconfdir')}/cloudbus/{name}.ini"
+            self.assertIn(f"\nExecReload={check}\nExecReload=kill -HUP $MAINPID\n", text)
             self.assertNotRegex(text, r"@\w+@")
 
     @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not here")
@@ -78,7 +81,7 @@ class Install(unittest.TestCase):
         for unit in UNITS:
             path = self.installed("systemdsystemunitdir", unit)
             # The programs are not where the unit will look for them.
-            path.write_text(path.read_text().replace("ExecStart=/", f"ExecStart={self.root}/"))
+            path.write_text(re.sub("^(ExecStart|ExecReload)=/", rf"\1={self.root}/", path.read_text(), flags=re.MULTILINE))
             done = subprocess.run(["systemd-analyze", "verify", "--man=no", path], stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, text=True, check=False)
             self.assertEqual(done.returncode, 0, done.stdout)
