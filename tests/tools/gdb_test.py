@@ -13,7 +13,7 @@ sys.path.insert(0, str(HERE.parent / "e2e"))
 import pair  # noqa: E402
 
 COMMANDS = ("print *this", "print *(cloudbus::ClientRelay*)this", "print id_", "print (cloudbus::OwnerId)0x2000000000005",
-            "print conversation_", "print *session()->find(stream_)")
+            "print conversation_", "print *session()->find(this->stream_)")
 
 
 class Printers(pair.Case):
