@@ -191,7 +191,8 @@ bool FanoutRules::may_be_broken() const {
     return true;
   bool is_cut = false;
   for (const Known& leg : legs_) {
-    if (!leg.is_gone() && !leg.fin && !leg.was_muted) return false;
+    bool is_muted = leg.was_muted || (deaf_ && !leg.accepted);  // or will be, when it is accepted
+    if (!leg.is_gone() && !leg.fin && !is_muted) return false;
     is_cut = is_cut || (leg.is_gone() && !leg.fin && leg.delivered > 0);
   }
   return is_cut;
