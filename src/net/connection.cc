@@ -2,6 +2,8 @@
 #include "cloudbus/net/connection.h"
 
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +11,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "cloudbus/net/connection_ends.h"
 #include "cloudbus/net/send_parts.h"
 #include "cloudbus/net/socket_error.h"
 
@@ -22,7 +25,24 @@ void Connection::start(Loop& loop, int fd, bool is_unix, ReadinessOwner& owner) 
 }
 
 IoResult Connection::read(iovec* parts, int count) {
+  if (is_unix_) return read_message(parts, count);
   ssize_t got = count == 1 ? ::recv(fd_, parts->iov_base, parts->iov_len, 0) : ::readv(fd_, parts, count);
+  return read_result(got);
+}
+
+// A Unix peer may send descriptors with its bytes. Without a place for them the kernel closes them, and says so:
+// unix(7).
+IoResult Connection::read_message(iovec* parts, int count) {
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = static_cast<std::size_t>(count);
+  ssize_t got = ::recvmsg(fd_, &message, 0);
+  IoResult result = read_result(got);
+  result.had_descriptors = got > 0 && (message.msg_flags & MSG_CTRUNC) != 0;
+  return result;
+}
+
+IoResult Connection::read_result(ssize_t got) {
   if (got > 0) return {Io::Done, static_cast<std::size_t>(got)};
   if (got == 0) return {Io::End};
   return {would_block(errno) ? Io::Again : Io::Broken};
@@ -50,6 +70,20 @@ int Connection::take_error() {
 
 bool Connection::is_reset_behind_bytes(int error) const { return cloudbus::is_reset_behind_bytes(fd_, error); }
 
+int Connection::local_port() const {
+  sockaddr_in6 own{};  // the port stands where that of IPv4 does
+  socklen_t size = sizeof own;
+  if (is_unix_ || fd_ < 0 || ::getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size) != 0) return 0;
+  return ntohs(own.sin6_port);
+}
+
+void Connection::identify(OpenRequest& request) const {
+  if (is_unix_)
+    request.client_process = peer_process(fd_);
+  else
+    request.client_ends = ends_of_accepted(fd_);
+}
+
 std::size_t Connection::unacknowledged() const {
   int bytes = 0;
   return ioctl(fd_, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
@@ -60,10 +94,16 @@ void Connection::close() {
   if (fd >= 0) ::close(fd);
 }
 
-void Connection::reset() {
+bool Connection::is_unanswered_for(Duration patience) const {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (unacknowledged() == 0 || ::getsockopt(fd_, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
+  return std::chrono::milliseconds(info.tcpi_last_ack_recv) >= patience;
+}
+
+void Connection::abort_on_close() {
   linger abort{1, 0};
   if (fd_ >= 0 && !is_unix_) setsockopt(fd_, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
-  close();
 }
 
 }  // namespace cloudbus

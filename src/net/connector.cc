@@ -26,6 +26,7 @@ void Connector::try_next() {
   while (next_ < addresses_.size()) {
     std::size_t index = next_++;
     Dial dialled = dial(addresses_[index]);
+    if (dialled.fd >= 0) owner_.on_dialled(index, dialled.fd);
     if (dialled.fd >= 0 && dialled.connected) {
       close_all();
       return owner_.on_connected(index, dialled.fd, false);

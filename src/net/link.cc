@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "cloudbus/net/address.h"
 #include "cloudbus/net/send_parts.h"
 #include "cloudbus/net/socket_error.h"
 
@@ -37,6 +38,24 @@ Link::~Link() {
   readable_.stop();
   writable_.stop();
   if (fd_ >= 0) ::close(fd_);
+}
+
+Duration Link::unacknowledged_for() const {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(fd_, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return Duration::zero();
+  return std::chrono::milliseconds(info.tcpi_last_ack_recv);
+}
+
+bool Link::is_of_this_host() const {
+  sockaddr_storage own{}, other{};
+  socklen_t own_size = sizeof own, other_size = sizeof other;
+  if (::getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &own_size) != 0) return false;
+  if (own.ss_family == AF_UNIX) return true;
+  if (::getpeername(fd_, reinterpret_cast<sockaddr*>(&other), &other_size) != 0) return false;
+  auto mine = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&own), own_size).with_port(0);
+  auto theirs = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&other), other_size).with_port(0);
+  return mine == theirs || (mine.is_loopback() && theirs.is_loopback());
 }
 
 void Link::on_readable(int, short, void* owner) noexcept { static_cast<LinkOwner*>(owner)->on_link_readable(); }

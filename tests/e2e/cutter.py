@@ -33,6 +33,7 @@ class Cutter:
         self.passed = 0      # bytes
         self.budget = None   # bytes that pass before the next cut
         self.refusing = False
+        self.swallowed = {}  # by link: "up", toward the target, "down" or "both"
         self.closing = False
         self.recorded = None  # with a list: what the controller sent, one entry for each link
         threading.Thread(target=self._accept, daemon=True).start()
@@ -80,6 +81,8 @@ class Cutter:
                     data = sock.recv(piece)
                     if not data:
                         return
+                    if self.swallowed.get(link) in ("both", "up" if sock is near else "down"):
+                        continue
                     if self.rate:
                         free_at = max(free_at, time.monotonic()) + len(data) / self.rate
                         time.sleep(max(0, free_at - time.monotonic()))
@@ -98,6 +101,7 @@ class Cutter:
         finally:
             with self.lock:
                 self.links.discard(link)
+                self.swallowed.pop(link, None)
             self._reset(near)
             self._reset(far)
 
@@ -112,6 +116,11 @@ class Cutter:
                 except OSError:
                     pass
         return len(links)
+
+    def swallow(self, way):
+        """The links that are there pass nothing on any more, this way or "both", and are not closed. Later ones do."""
+        with self.lock:
+            self.swallowed.update({link: way for link in self.links})
 
     def cut_after(self, size):
         """The link that carries the byte after so many is cut there."""

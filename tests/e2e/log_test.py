@@ -214,7 +214,28 @@ class Form(pair.Case):
                 text += lines.read()
         self.assertEqual(process.returncode, 0)
         for line in text.splitlines():
-            self.assertRegex(line, r"^(<\d>)?(trace|debug|info|warning|error) ")
+            self.assertRegex(line, r"^(<7>debug|<6>info|<4>warning|<3>error) ")
+
+    def test_a_journal_that_is_somebody_elses_is_none(self):
+        """A service's child inherits JOURNAL_STREAM, whatever its own standard error is."""
+        segment = self.segment("[S]\nbind=tcp://127.0.0.1:0\nserver=builtin:echo\n", env={"JOURNAL_STREAM": "1:2"})
+        self.assertRegex(segment.lines[0], r"^\d{4}-\d\d-\d\dT")
+
+    def test_trace_has_frames(self):
+        both = self.pair("builtin:echo", controller_global="log_level=trace", segment_global="log_level=trace")
+        with both.connect() as client:
+            client.exchange(b"12345")
+            client.finish()
+            client.read_to_end()
+        for daemon in both.both:
+            daemon.wait_conversation()
+            frames = [(r.message, r.fields.get("len"), r.fields.get("fin"))
+                      for r in daemon.find(lambda r: r.level == "trace" and r.fields.get("stream") == "1")]
+            way = ("sent", "received") if daemon is both.controller else ("received", "sent")
+            self.assertEqual([frame for frame in frames if frame[0].endswith("OPEN")][0][0], f"{way[0]} OPEN")
+            for direction in way:
+                self.assertIn((f"{direction} DATA", "5", None), frames)
+                self.assertIn((f"{direction} DATA", "0", "yes"), frames)
 
     def test_json_lines_parse(self):
         both = self.pair("builtin:echo", controller_global="log_format=json", segment_global="log_format=json",

@@ -797,10 +797,10 @@ class Daemon:
         return self.wait_log(lambda r: r.subject == "link" and re.search(r"\bup\b", r.message), "link up", since,
                              count=count)
 
-    def wait_conversation(self, since=0, count=1, **fields):
-        """Waits for conversation lines with these fields."""
+    def wait_conversation(self, since=0, count=1, service=None, **fields):
+        """Waits for conversation lines with these fields, of this service."""
         def match(record):
-            return "end" in record.fields and "id" in record.fields and all(
+            return "end" in record.fields and "id" in record.fields and service in (None, record.subject) and all(
                 record.fields.get(key) == value for key, value in fields.items())
         return self.wait_log(match, f"conversation {fields}", since, count=count)
 
@@ -1183,6 +1183,11 @@ class Load:
             thread.join()
         if kind is None:
             self.check()
+
+
+def seconds(text):
+    """A duration as the log writes it: "1.2ms" or "3.402s"."""
+    return float(text[:-2]) / 1000 if text.endswith("ms") else float(text.removesuffix("s"))
 
 
 def percentile(values, share):

@@ -75,7 +75,7 @@ class ResumeCase(pair.Case):
 
 def seconds_of(record, field):
     """A duration in a line of the log."""
-    return float(record.fields[field].removesuffix("ms")) / 1000
+    return pair.seconds(record.fields[field])
 
 
 def resumed(daemon):

@@ -26,10 +26,12 @@ class PreparedSocket {
     return ::getsockopt(fd_, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0 ? name : "none";
   }
   const std::string& before() const { return before_; }
-  bool option(int level, int name) const {
+  int fd() const { return fd_; }
+  bool option(int level, int name) const { return value(level, name) > 0; }
+  int value(int level, int name) const {
     int value = 0;
     socklen_t size = sizeof value;
-    return ::getsockopt(fd_, level, name, &value, &size) == 0 && value != 0;
+    return ::getsockopt(fd_, level, name, &value, &size) == 0 ? value : -1;
   }
 
  private:
@@ -46,8 +48,24 @@ TEST(PrepareSocket, ElsewhereTheSystemsCongestionControlStays) {
   for (const char* url : {"tcp://0.0.0.0:80", "tcp://192.0.2.1:80", "tcp://[::]:80", "tcp://[2001:db8::1]:80"}) {
     PreparedSocket socket(url);
     EXPECT_EQ(socket.congestion_control(), socket.before()) << url;
-    EXPECT_TRUE(socket.option(SOL_SOCKET, SO_KEEPALIVE)) << url;
   }
+}
+
+TEST(PrepareSocket, AnUrgentByteStaysAmongTheOthers) {
+  for (const char* url : {"tcp://127.0.0.1:80", "tcp://192.0.2.1:80"})
+    EXPECT_TRUE(PreparedSocket(url).option(SOL_SOCKET, SO_OOBINLINE)) << url;
+}
+
+TEST(SetKeepalive, TellsTheKernelWhatItIsTold) {
+  PreparedSocket socket("tcp://192.0.2.1:80");
+  EXPECT_FALSE(socket.option(SOL_SOCKET, SO_KEEPALIVE));
+  set_keepalive(socket.fd(), {std::chrono::seconds(0)});
+  EXPECT_FALSE(socket.option(SOL_SOCKET, SO_KEEPALIVE));
+  set_keepalive(socket.fd(), {std::chrono::seconds(90), std::chrono::seconds(7), 4});
+  EXPECT_TRUE(socket.option(SOL_SOCKET, SO_KEEPALIVE));
+  EXPECT_EQ(socket.value(IPPROTO_TCP, TCP_KEEPIDLE), 90);
+  EXPECT_EQ(socket.value(IPPROTO_TCP, TCP_KEEPINTVL), 7);
+  EXPECT_EQ(socket.value(IPPROTO_TCP, TCP_KEEPCNT), 4);
 }
 
 TEST(PrepareSocket, NoSmallAnswerWaits) {

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 
+#include "cloudbus/core/wire/hello.h"
 #include "cloudbus/net/loop.h"
 
 namespace cloudbus {
@@ -19,6 +20,7 @@ enum class Io : unsigned char { Done, Again, End, Broken, NotReading };
 struct IoResult {
   Io status;
   std::size_t bytes = 0;
+  bool had_descriptors = false;  // with the bytes that were read; they are closed
 };
 
 class Connection {
@@ -48,14 +50,23 @@ class Connection {
   int take_error();
   // With an error of take_error(): bytes that came before the error can still be read.
   bool is_reset_behind_bytes(int error) const;
+  // Of TCP, at this end; otherwise 0.
+  int local_port() const;
+  // Says whose connection it is, for one that was accepted.
+  void identify(OpenRequest& request) const;
   // Bytes written but not yet taken by the peer's kernel.
   std::size_t unacknowledged() const;
+  // There are such bytes, and for so long the peer's kernel has said nothing at all.
+  bool is_unanswered_for(Duration patience) const;
 
+  // close() sends a TCP RST.
+  void abort_on_close();
   void close();
-  // Closes with a TCP RST.
-  void reset();
 
  private:
+  IoResult read_message(iovec* parts, int count);
+  static IoResult read_result(ssize_t got);
+
   int fd_ = -1;
   short error_ = 0;  // errno of a failed write
   bool is_unix_ = false;

@@ -22,6 +22,8 @@ class ConnectorOwner {
   // reset. Here and in on_all_failed() the owner may destroy the connector.
   virtual void on_connected(std::size_t index, int fd, bool is_broken) noexcept = 0;
   virtual void on_address_failed(std::size_t index, int error) noexcept = 0;
+  // A socket is being connected, or is connected already; it stays the connector's.
+  virtual void on_dialled(std::size_t /*index*/, int /*fd*/) noexcept {}
   // All addresses failed, the last one with this errno.
   virtual void on_all_failed(int error) noexcept = 0;
 

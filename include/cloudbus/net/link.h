@@ -44,6 +44,9 @@ class Link {
   Time blocked_since() const { return blocked_since_; }  // valid while is_blocked()
   Status status() const { return status_; }
   int error() const { return error_; }  // errno, when broken
+  // For how long the kernel of the other end has acknowledged nothing; 0 for a Unix socket, whose other end is here.
+  Duration unacknowledged_for() const;
+  bool is_of_this_host() const;  // Unix, or from an address to the same address
 
   // Calls on_link_writable() when the socket has connected or has failed to; take_error() says which.
   void wait_connected() { block(); }

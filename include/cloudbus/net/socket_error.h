@@ -29,4 +29,10 @@ inline bool would_block(int error) { return error == EAGAIN || error == EWOULDBL
 // This process or host is out of descriptors. That says nothing about the peer.
 inline bool is_out_of_descriptors(int error) { return error == EMFILE || error == ENFILE; }
 
+// No local port is free on the way to a server: connect(2). That says nothing about the peer.
+inline bool is_out_of_ports(int error) { return error == EADDRNOTAVAIL; }
+
+// Nobody listens at the address, or not yet.
+inline bool is_refused(int error) { return error == ECONNREFUSED || error == ENOENT; }
+
 }  // namespace cloudbus

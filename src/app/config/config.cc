@@ -187,6 +187,7 @@ class ConfigReader {
     if (!result.errors.empty()) return result;
     for (ServiceDraft& draft : drafts_) {
       draft.service.socket_mode = draft.socket_mode.value_or(config_.socket_mode);
+      draft.service.keepalive = draft.keepalive.value_or(config_.keepalive);
       config_.services.push_back(std::make_shared<const ServiceConfig>(std::move(draft.service)));
     }
     result.config = std::move(config_);
@@ -217,6 +218,12 @@ std::string format_health(const HealthConfig& health) {
          std::to_string(health.rise);
 }
 
+std::string format_keepalive(const Keepalive& keepalive) {
+  if (keepalive.after == Duration::zero()) return "0";
+  return format_duration(keepalive.after) + " interval " + format_duration(keepalive.interval) + " count " +
+         std::to_string(keepalive.count);
+}
+
 void add_service(std::string& text, const ServiceConfig& service, Role role) {
   text += "\n[" + service.name + "]\n";
   for (const BindConfig& bind : service.binds) add_line(text, "bind", bind.endpoint.to_string());
@@ -236,6 +243,8 @@ void add_service(std::string& text, const ServiceConfig& service, Role role) {
   }
   add_line(text, "socket_mode", format_file_mode(service.socket_mode));
   add_line(text, "connect_timeout", format_duration(service.connect_timeout));
+  add_line(text, "connect_retry", service.connect_retry ? "yes" : "no");
+  add_line(text, "keepalive", format_keepalive(service.keepalive));
   add_line(text, "idle_timeout", format_duration(service.idle_timeout));
   add_line(text, "half_close_timeout", format_duration(service.half_close_timeout));
   add_line(text, "resume", format_duration(service.resume));
@@ -268,6 +277,7 @@ std::string to_ini(const Config& config) {
   add_line(text, "threads", std::to_string(config.threads));
   add_line(text, "memory", format_size(config.memory));
   add_line(text, "drain_timeout", format_duration(config.drain_timeout));
+  add_line(text, "keepalive", format_keepalive(config.keepalive));
   if (!config.nameservers.empty()) add_line(text, "nameservers", config.nameservers);
   add_line(text, "urn_zone", config.urn_zone);
   add_line(text, "log_level", name_of(config.log_level));

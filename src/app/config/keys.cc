@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// long: the table of all keys, and what each of them takes
 #include "cloudbus/app/config/keys.h"
 
 #include <algorithm>
@@ -23,6 +24,8 @@ constexpr int kMostServers = 1000;  // of a service
 constexpr int kMostThreads = 64;
 constexpr int kMostLinks = 64;
 constexpr int kMostChecks = 100;  // of fall and rise
+constexpr int kMostProbes = 127;  // tcp(7), TCP_KEEPCNT
+constexpr Duration kMostKeepalive = std::chrono::seconds(32767);
 constexpr Duration kLeastCheck = std::chrono::milliseconds(100);
 constexpr std::uint64_t kLeastMemory = std::uint64_t{16} << 20;
 constexpr std::uint64_t kMostMemory = std::uint64_t{1024} << 30;
@@ -112,10 +115,11 @@ std::string set_links(int& links, const IniEntry& entry) {
   return error.empty() ? error : error + ", or auto";
 }
 
-// The words up to the next `fall` or `rise`, which goes to `word`; at the end that is empty.
-std::string take_part(std::istringstream& rest, std::string& word) {
+// What stands before the next of the words, which goes to `word`; at the end that is empty.
+std::string take_part(std::istringstream& rest, std::string& word, std::initializer_list<std::string_view> words) {
   std::string part;
-  while (rest >> word && word != "fall" && word != "rise") part += (part.empty() ? "" : " ") + word;
+  auto is_next = [&] { return std::ranges::find(words, normal_word(word)) != words.end(); };
+  while (rest >> word && !is_next()) part += (part.empty() ? "" : " ") + word;
   if (!rest) word.clear();
   return part;
 }
@@ -132,14 +136,37 @@ std::string set_health(HealthConfig& health, const IniEntry& entry) {
     return {};
   }
   if (normal_word(word) != "tcp") return quoted(entry.value) + " is not known here" + allowed;
-  std::string error = store(result.every, parse_duration(take_part(words, word), Zero::Refused));
+  std::string error = store(result.every, parse_duration(take_part(words, word, {"fall", "rise"}), Zero::Refused));
   while (error.empty() && !word.empty()) {
-    int& times = word == "fall" ? result.fall : result.rise;
-    error = store(times, parse_number(take_part(words, word), 1, kMostChecks));
+    int& times = normal_word(word) == "fall" ? result.fall : result.rise;
+    error = store(times, parse_number(take_part(words, word, {"fall", "rise"}), 1, kMostChecks));
   }
   if (!error.empty()) return error + allowed;
   if (result.every < kLeastCheck) return "checks are at least " + format_duration(kLeastCheck) + " apart" + allowed;
   health = result;
+  return {};
+}
+
+constexpr std::array<std::string_view, 2> kYesNo = {"no", "yes"};
+
+// `60 s`, `60 s interval 10 s count 6`, or 0.
+std::string set_keepalive(Keepalive& keepalive, const IniEntry& entry) {
+  const std::string allowed = "; allowed are 0, and a time, as in 60 s or 60 s interval 10 s count 6";
+  Keepalive result;
+  std::istringstream words(entry.value);
+  std::string word;
+  std::string error = store(result.after, parse_duration(take_part(words, word, {"interval", "count"}), Zero::Allowed));
+  while (error.empty() && !word.empty()) {
+    if (normal_word(word) == "interval")
+      error = store(result.interval, parse_duration(take_part(words, word, {"interval", "count"}), Zero::Refused));
+    else
+      error = store(result.count, parse_number(take_part(words, word, {"interval", "count"}), 1, kMostProbes));
+  }
+  if (!error.empty()) return error + allowed;
+  for (Duration time : {result.after, result.interval})
+    if (time != Duration::zero() && (time % std::chrono::seconds(1) != Duration::zero() || time > kMostKeepalive))
+      return "the times of keepalive are whole seconds, at most " + format_duration(kMostKeepalive) + allowed;
+  keepalive = result;
   return {};
 }
 
@@ -206,6 +233,10 @@ const Daemon kDaemonKeys[] = {
      [](Role, Config& config, const IniEntry& entry) {
        return store(config.drain_timeout, parse_duration(entry.value, Zero::Allowed));
      }},
+    {"keepalive",
+     {},
+     Times::Once,
+     [](Role, Config& config, const IniEntry& entry) { return set_keepalive(config.keepalive, entry); }},
     {"nameservers",
      {},
      Times::Once,
@@ -288,6 +319,16 @@ const Service kServiceKeys[] = {
      [](Role, ServiceDraft& draft, const IniEntry& entry) {
        return store(draft.service.connect_timeout, parse_duration(entry.value, Zero::Refused));
      }},
+    {"connect_retry",
+     {},
+     Times::Once,
+     [](Role, ServiceDraft& draft, const IniEntry& entry) {
+       return store(draft.service.connect_retry, parse_word(entry.value, kYesNo));
+     }},
+    {"keepalive",
+     {},
+     Times::Once,
+     [](Role, ServiceDraft& draft, const IniEntry& entry) { return set_keepalive(draft.keepalive.emplace(), entry); }},
     {"idle_timeout",
      {},
      Times::Once,

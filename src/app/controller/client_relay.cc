@@ -23,6 +23,7 @@ struct ClientRelay::Legs {
     StreamId id = 0;                 // 0 is none
     std::string address;             // of the peer
     std::vector<std::string> tried;  // addresses that refused it
+    bool retries = false;            // the segment tries a server that refuses again
     bool is_counted = true;          // as load of its server
   };
 
@@ -41,7 +42,7 @@ ClientRelay::ClientRelay(Controller& controller, Worker& worker, const ServiceRe
                          const Address& client)
     : Relay(worker, service, Side::Client, client_name(fd, client), worker.new_conversation()),
       controller_(controller) {
-  start_connection(fd, client.is_unix());
+  start_connection(fd, client);
   arm();
 }
 
@@ -56,16 +57,23 @@ void ClientRelay::take_version(const ServiceRef& version) {
 
 void ClientRelay::open_on(Peer& peer) {
   peer_ = peer.id();
-  stream_ =
-      peer.session().open({conversation_, service_->priority, service_->service, std::string(client_.view())}, id());
+  stream_ = peer.session().open(request(service_->connect_retry), id());
   stage_ = Stage::Opening;
   log_step("opens a stream");
   peer.session().want(stream_);
   worker_.links().touch(peer);
 }
 
+OpenRequest ClientRelay::request(bool retry) const {
+  OpenRequest request{conversation_, service_->priority, service_->service, std::string(client_.view())};
+  request.retry = retry;
+  connection_.identify(request);
+  return request;
+}
+
 void ClientRelay::start_legs(std::vector<ServerIndex> order) {
-  legs_ = std::make_unique<Legs>(service_->mode, service_->fanout, std::move(order), worker_.slabs(), worker_.budget());
+  legs_ = std::make_unique<Legs>(service_->mode, service_->fanout, std::move(order), worker_.slabs(),
+                                 its_service().memory());
   if (service_->fanout.quorum <= 1) stage_ = Stage::Opening;  // otherwise the client's bytes wait
   step();
 }
@@ -78,8 +86,9 @@ void ClientRelay::open_leg_on(LegId leg, Peer& peer, std::string address) {
   Legs::Stream& stream = legs_->streams[leg];
   stream.peer = peer.id();
   stream.address = std::move(address);
-  stream.id = peer.session().open({conversation_, service_->priority, service_->service, std::string(client_.view())},
-                                  leg_owner(id(), leg));
+  bool has_other = controller_.has_other_address(*this, leg, legs_->fanout.leg(leg).server);
+  stream.retries |= service_->connect_retry && legs_->fanout.is_last(leg) && !has_other;
+  stream.id = peer.session().open(request(stream.retries), leg_owner(id(), leg));
   worker_.links().touch(peer);
   log_step("opens a leg");
   legs_->fanout.on_opened(leg);
@@ -101,13 +110,22 @@ bool ClientRelay::try_elsewhere(LegId leg, StreamCode code) {
   Fanout& fanout = legs_->fanout;
   ServerIndex server = fanout.leg(leg).server;
   if (fanout.leg(leg).state != LegState::Opening) return false;
-  if (code != StreamCode::LinkLost) controller_.on_refused(stream.peer, code);
+  if (code != StreamCode::LinkLost && code != StreamCode::Loop) controller_.on_refused(stream.peer, code);
   stream.tried.push_back(stream.address);
-  if (!controller_.has_other_address(*this, leg, server) || !fanout.begin_again(leg, code)) return false;
+  bool has_other = controller_.has_other_address(*this, leg, server);
+  if (!has_other && !may_ask_again(leg, code)) return false;
+  if (!fanout.begin_again(leg, code)) return false;
+  if (!has_other) stream.tried.clear();
   stream.id = 0;
   controller_.open_leg(*this, leg, server);
   step();
   return true;
+}
+
+// All others have failed, and this one refused: once more, and the segment has patience with the server.
+bool ClientRelay::may_ask_again(LegId leg, StreamCode code) const {
+  return code == StreamCode::ConnectFailed && service_->connect_retry && !legs_->streams[leg].retries &&
+         legs_->fanout.is_last(leg);
 }
 
 // What was sent may have been delivered, and the segment may go on at any time: such a leg stays.
@@ -221,6 +239,8 @@ void ClientRelay::on_reset(LegId leg, StreamCode code) {
   step();
 }
 
+void ClientRelay::on_reset_reason(std::string_view reason) { controller_.remember_reason(id(), reason); }
+
 // --- Answers -----------------------------------------------------------------------------------------------------
 
 void ClientRelay::on_data(LegId leg, iovec* parts, int count, std::size_t size, std::size_t part) {
@@ -245,7 +265,8 @@ void ClientRelay::on_data(LegId leg, iovec* parts, int count, std::size_t size, 
     left -= bytes.size();
   }
   if (std::size_t rest = size - deliver - hold; rest > 0)
-    if (Session* session = session_of(leg)) session->consumed(legs_->streams[leg].id, rest, worker_.now());
+    if (Session* session = session_of(leg))
+      session->consumed(legs_->streams[leg].id, rest, worker_.now(), is_pressed());
   legs_->is_stepping = false;
   step();
 }
@@ -280,7 +301,8 @@ void ClientRelay::give_credit(std::size_t bytes) {
   while (bytes > 0) {
     auto& [leg, due] = delivered.front();
     std::size_t part = std::min(bytes, due);
-    if (Session* session = session_of(leg)) session->consumed(legs_->streams[leg].id, part, worker_.now());
+    if (Session* session = session_of(leg))
+      session->consumed(legs_->streams[leg].id, part, worker_.now(), is_pressed());
     bytes -= part;
     due -= part;
     if (due == 0) delivered.pop_front();
@@ -345,13 +367,22 @@ void ClientRelay::reset_stream(StreamCode code) {
 bool ClientRelay::is_stream_over() const { return !legs_ || legs_->fanout.is_over(); }
 
 void ClientRelay::on_close() {
+  controller_.forget_reason(id());
   if (!legs_) return;
   reset_stream(StreamCode::Cancelled);
   for (LegId leg = 0; leg < legs_->fanout.leg_count(); leg++) leave_server(leg);
 }
 
 StreamCode ClientRelay::connect_timeout_code() const {
-  return service_->fanout.quorum > 1 ? StreamCode::NoQuorum : StreamCode::ConnectTimeout;
+  if (service_->fanout.quorum > 1) return StreamCode::NoQuorum;
+  return is_without_link() ? controller_.why_no_link(*this) : StreamCode::ConnectTimeout;
+}
+
+bool ClientRelay::is_without_link() const {
+  if (!legs_) return stage_ == Stage::Waiting;
+  for (LegId leg = 0; leg < legs_->fanout.leg_count(); leg++)
+    if (legs_->fanout.leg(leg).has_stream()) return false;
+  return true;
 }
 
 Time ClientRelay::next_deadline() const {
@@ -405,6 +436,7 @@ std::string ClientRelay::server_text() const {
 }
 
 void ClientRelay::add_fields(std::vector<Field>& fields) const {
+  if (const std::string* reason = controller_.reason_of(id())) fields.push_back({"reason", *reason});
   if (service_->mode == Mode::OneToOne) return;
   fields.push_back({"legs", std::uint64_t{legs_ ? legs_->fanout.leg_count() : 0}});
   if (legs_) fields.push_back({"ends", ends()});

@@ -73,13 +73,17 @@ void Controller::on_client(ServiceId id, int fd, const Address& address) {
     return;
   }
   auto made = std::make_unique<ClientRelay>(*this, worker_, service->current(), fd, address);
-  begin_or_wait(static_cast<ClientRelay&>(worker_.roster().add(std::move(made))));
+  auto& relay = static_cast<ClientRelay&>(worker_.roster().add(std::move(made)));
+  if (service->memory().exhausted()) return relay.abort(StreamCode::Overload);
+  begin_or_wait(relay);
 }
 
 void Controller::begin_or_wait(ClientRelay& relay) {
   if (begin(relay)) return;
   ControllerService& service = service_of(relay);
-  for (ServerIndex server : service.servers()) wait(*service.upstream(server), {relay.id(), std::nullopt});
+  for (ServerIndex server : service.servers())
+    wait(*service.upstream(server), service.id(), {relay.id(), std::nullopt});
+  for (ServerIndex server : service.servers()) upstreams_.dial_now(*service.upstream(server));
 }
 
 // False while the links that it needs are not there, or names are being asked for on its behalf.
@@ -122,7 +126,7 @@ void Controller::open_leg(ClientRelay& relay, LegId leg, ServerIndex server) {
   if (Peer* peer = upstreams_.pick(*upstream, relay.tried(leg))) return open_on(relay, leg, *peer);
   if (!upstreams_.is_usable(*upstream)) return relay.leg_unreachable(leg);
   upstreams_.grow(*upstream);
-  wait(*upstream, {relay.id(), leg});
+  wait(*upstream, relay.service(), {relay.id(), leg});
 }
 
 // The ping beside it tells soon whether somebody is there.
@@ -139,10 +143,10 @@ bool Controller::has_other_address(const ClientRelay& relay, LegId leg, ServerIn
 
 // --- Waiting -----------------------------------------------------------------------------------------------------
 
-void Controller::wait(Upstream& upstream, const WaitingClient& waiting) {
-  upstream.waiting.push_back(waiting);
+void Controller::wait(Upstream& upstream, ServiceId service, const WaitingClient& waiting) {
+  upstream.waiting.push(service, waiting);
   if (upstream.waiting.size() < upstream.look_at) return;
-  std::erase_if(upstream.waiting, [this](const WaitingClient& other) { return !find_waiting(other); });
+  upstream.waiting.take_all([this](const WaitingClient& other) { return !find_waiting(other); });
   upstream.look_at = std::max<std::size_t>(64, 2 * upstream.waiting.size());
 }
 
@@ -164,22 +168,47 @@ bool Controller::serve(Upstream& upstream, const WaitingClient& waiting) {
 }
 
 void Controller::serve_waiting(Upstream& upstream) {
-  std::deque<WaitingClient> left;
-  while (!upstream.waiting.empty() && upstreams_.has_link(upstream)) {
-    WaitingClient first = upstream.waiting.front();
-    upstream.waiting.pop_front();
-    if (!serve(upstream, first)) left.push_back(first);  // it waits for another server
+  std::vector<std::pair<ServiceId, WaitingClient>> left;
+  while (upstreams_.has_link(upstream)) {
+    auto next = upstream.waiting.take();
+    if (!next) break;
+    if (!serve(upstream, next->second)) left.push_back(*next);  // it waits for another server
   }
-  upstream.waiting.insert(upstream.waiting.begin(), left.begin(), left.end());
+  for (auto last = left.rbegin(); last != left.rend(); ++last) upstream.waiting.push_front(last->first, last->second);
+}
+
+// Waiting cannot help where the other end says that it will never do, or where a try that was made for this client
+// failed when nothing had been there for longer than the client would wait.
+void Controller::end_hopeless(Upstream& upstream) {
+  auto is_hopeless = [this](const WaitingClient& waiting) {
+    ClientRelay* relay = waiting.leg ? nullptr : find_waiting(waiting);
+    if (!relay) return false;
+    const ControllerService& service = service_of(*relay);
+    return std::ranges::all_of(service.servers(), [&](ServerIndex server) {
+      return upstreams_.is_hopeless(*service.upstream(server), relay->started(), relay->config().connect_timeout);
+    });
+  };
+  for (const auto& [service, waiting] : upstream.waiting.take_all(is_hopeless))
+    if (ClientRelay* relay = find_waiting(waiting)) relay->abort(StreamCode::NoSegment);
+}
+
+StreamCode Controller::why_no_link(const ClientRelay& relay) const {
+  const ControllerService& service = service_of(relay);
+  bool is_there = std::ranges::any_of(
+      service.servers(), [&](ServerIndex server) { return upstreams_.is_usable(*service.upstream(server)); });
+  return is_there ? StreamCode::NoLink : StreamCode::NoSegment;
+}
+
+const std::string* Controller::reason_of(OwnerId conversation) const {
+  auto found = reasons_.find(conversation);
+  return found == reasons_.end() ? nullptr : &found->second;
 }
 
 // The legs that wait for it have others beside them, or in their place.
 void Controller::on_unusable(Upstream& upstream) {
-  std::deque<WaitingClient> legs;
-  for (const WaitingClient& waiting : upstream.waiting)
-    if (waiting.leg) legs.push_back(waiting);
-  std::erase_if(upstream.waiting, [](const WaitingClient& waiting) { return waiting.leg.has_value(); });
-  for (const WaitingClient& waiting : legs)
+  end_hopeless(upstream);
+  auto legs = upstream.waiting.take_all([](const WaitingClient& waiting) { return waiting.leg.has_value(); });
+  for (const auto& [service, waiting] : legs)
     if (ClientRelay* relay = find_waiting(waiting)) relay->leg_unreachable(*waiting.leg);
 }
 
@@ -208,15 +237,26 @@ void Controller::on_unresponsive(Peer& peer) {
       relay->on_unresponsive_link(leg_of(owner));
 }
 
+// Another link is made beside it; which of the two goes on is decided when that stands.
+void Controller::on_suspect(Peer& peer) {
+  if (may_resume(peer)) resumer_.start_beside(peer, upstreams_.addresses_of(peer));
+}
+
 void Controller::on_gone(Peer& peer) {
   if (resumer_.on_gone(peer)) return;
   if (peer.was_given_up())
     log_line(LogLevel::Warning, "link", "given up",
-             {{"segment", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
+             {{"segment", peer.name()},
+              {"session", peer.session_name()},
+              {"reason", peer.reason()},
+              {"streams", peer.lost_streams()}});
   if (upstreams_.on_gone(peer) || peer.was_given_up()) return;
   bool is_lost = peer.lost_streams() > 0;  // otherwise it was draining
   log_line(is_lost ? LogLevel::Warning : LogLevel::Info, "link", is_lost ? "lost" : "drained",
-           {{"segment", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
+           {{"segment", peer.name()},
+            {"session", peer.session_name()},
+            {"reason", peer.reason()},
+            {"streams", peer.lost_streams()}});
 }
 
 // --- Resuming ----------------------------------------------------------------------------------------------------
@@ -229,6 +269,7 @@ bool Controller::may_resume(const Peer& peer) const {
 void Controller::on_link_lost(Peer& peer, const std::string& reason) {
   log_line(LogLevel::Warning, "link", "lost",
            {{"segment", peer.name()},
+            {"session", peer.session_name()},
             {"reason", reason},
             {"streams", peer.session().stream_count()},
             {"resume", peer.session().resume_wait()}});
@@ -237,11 +278,14 @@ void Controller::on_link_lost(Peer& peer, const std::string& reason) {
 }
 
 void Controller::on_resume(Peer& fresh, const ResumeFrame& answer, Bytes rest) {
+  std::string over = fresh.name();
   Peer* peer = resumer_.on_resumed(fresh, answer, rest);
   if (!peer) return;
   log_line(LogLevel::Info, "link", "resumed",
            {{"segment", peer->name()},
+            {"session", peer->session_name()},
             {"link", peer->id()},
+            {"over", over},
             {"after", worker_.now() - peer->lost_at()},
             {"replayed", peer->replayed()},
             {"streams", peer->session().stream_count()}});

@@ -11,10 +11,12 @@
 namespace cloudbus {
 namespace {
 
-constexpr Duration kLongEnough = std::chrono::seconds(2);  // a link that lived so long was a good one
-constexpr Duration kIdle = std::chrono::seconds(60);       // an extra link without a stream
-constexpr Duration kLookIdle = std::chrono::seconds(10);   // how often it is looked for
-constexpr std::size_t kMostAuto = 8;                       // links
+constexpr Duration kLongEnough = std::chrono::seconds(2);       // a link that lived so long was a good one
+constexpr Duration kIdle = std::chrono::seconds(60);            // an extra link without a stream
+constexpr Duration kLookIdle = std::chrono::seconds(10);        // how often it is looked for
+constexpr std::size_t kMostAuto = 8;                            // links
+constexpr Duration kTellEvery = std::chrono::minutes(1);        // that a link is down
+constexpr Duration kDialApart = std::chrono::milliseconds(50);  // however many clients come
 
 }  // namespace
 
@@ -107,6 +109,21 @@ bool Pool::is_usable() const {
   return std::ranges::any_of(slots_, [](const Slot& slot) { return !slot.is_down; });
 }
 
+bool Pool::is_hopeless(Time since, Duration patience) const {
+  return std::ranges::all_of(slots_, [&](const Slot& slot) {
+    bool has_failed_since = slot.peer == 0 && slot.dialled_at >= since;
+    bool is_long_down = slot.is_down && context_.now() - slot.down_since > patience;
+    return slot.is_down && (slot.is_refused || (is_long_down && has_failed_since));
+  });
+}
+
+std::vector<Pool::Slot*> Pool::due_slots() {
+  std::vector<Slot*> due;
+  for (Slot& slot : slots_)
+    if (slot.peer == 0 && slot.timer.is_set() && context_.now() - slot.dialled_at >= kDialApart) due.push_back(&slot);
+  return due;
+}
+
 void Pool::set_growing(bool may_grow) {
   if (may_grow_ == may_grow) return;
   may_grow_ = may_grow;
@@ -133,9 +150,11 @@ void Pool::remove_slot(Slot& slot) {
 }
 
 Peer* Pool::dial(Slot& slot) {
+  slot.dialled_at = context_.now();
+  slot.timer.clear();
   Dial dialled = cloudbus::dial(address_);
   if (dialled.fd < 0) {
-    on_lost(slot, std::strerror(dialled.error), false, 0);
+    on_lost(slot, std::strerror(dialled.error), false, 0, false);
     return nullptr;
   }
   Peer& peer = links_.add(dialled.fd, !dialled.connected, name_);
@@ -146,13 +165,16 @@ Peer* Pool::dial(Slot& slot) {
 
 void Pool::on_established(Slot& slot, Peer& peer) {
   slot.up_since = context_.now();
-  slot.is_down = false;
+  slot.is_down = slot.is_refused = false;
   if (slot.is_extra) {
     slot.idle_since = context_.now();
     look_again(slot);
   }
   log_line(LogLevel::Info, "link", "up",
-           {{"segment", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer_hello().software}});
+           {{"segment", peer.name()},
+            {"link", peer.id()},
+            {"session", peer.session_name()},
+            {"peer", peer.session().peer_hello().software}});
 }
 
 // Returns how long it waits.
@@ -167,11 +189,14 @@ Duration Pool::dial_later(Slot& slot) {
   return wait;
 }
 
-void Pool::on_lost(Slot& slot, const std::string& reason, bool was_up, std::size_t lost_streams) {
+void Pool::on_lost(Slot& slot, const std::string& reason, bool was_up, std::size_t lost_streams, bool is_final) {
   Duration wait = dial_later(slot);
-  slot.is_down = true;
-  auto level = was_up || reason != slot.last_error ? LogLevel::Warning : LogLevel::Debug;
+  if (!std::exchange(slot.is_down, true)) slot.down_since = context_.now();
+  slot.is_refused = is_final;
+  bool is_told = !was_up && reason == slot.last_error && context_.now() - slot.told_at < kTellEvery;
+  auto level = is_told ? LogLevel::Debug : LogLevel::Warning;
   slot.last_error = reason;
+  if (!is_told) slot.told_at = context_.now();
   log_line(level, "link", was_up ? "lost" : "cannot be made",
            {{"segment", name_}, {"reason", reason}, {"streams", lost_streams}, {"retry", wait}});
 }

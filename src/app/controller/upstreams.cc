@@ -7,6 +7,12 @@
 #include "cloudbus/app/log/log.h"
 
 namespace cloudbus {
+namespace {
+
+// The other end answered, and would answer the same again.
+bool is_final(LinkCode code) { return code == LinkCode::Version || code == LinkCode::WrongRole; }
+
+}  // namespace
 
 // --- Who uses what -----------------------------------------------------------------------------------------------
 
@@ -187,6 +193,16 @@ void Upstreams::on_refused(PeerId peer, StreamCode code) {
            {{"segment", pool->name()}, {"reason", std::string(name_of(code))}, {"retry", pool->health.out_for()}});
 }
 
+void Upstreams::dial_now(Upstream& upstream) {
+  for (Pool* pool : std::vector<Pool*>(upstream.pools))
+    for (Pool::Slot* slot : pool->due_slots()) dial(*pool, *slot);
+}
+
+bool Upstreams::is_hopeless(const Upstream& upstream, Time since, Duration patience) const {
+  if (upstream.id == 0 || !directory_.is_known(upstream.id) || upstream.pools.empty()) return false;
+  return std::ranges::all_of(upstream.pools, [&](const Pool* pool) { return pool->is_hopeless(since, patience); });
+}
+
 // --- Making links ------------------------------------------------------------------------------------------------
 
 void Upstreams::add_link(Pool& pool, bool is_extra) { dial(pool, pool.add_slot(is_extra)); }
@@ -299,7 +315,7 @@ bool Upstreams::on_gone(const Peer& peer) {
   if (peer.was_given_up())
     pool->replace(*slot);
   else
-    pool->on_lost(*slot, peer.reason(), peer.was_established(), peer.lost_streams());
+    pool->on_lost(*slot, peer.reason(), peer.was_established(), peer.lost_streams(), is_final(peer.code()));
   if (slot->is_extra) remove_link(*pool, *slot);
   on_down(*pool);
   return true;
@@ -308,7 +324,7 @@ bool Upstreams::on_gone(const Peer& peer) {
 void Upstreams::on_lost(const Peer& peer) {
   auto [pool, slot] = slot_of(peer.id());
   if (!pool) return;
-  slot->is_down = true;
+  if (!std::exchange(slot->is_down, true)) slot->down_since = context_.now();
   on_down(*pool);
 }
 

@@ -45,7 +45,8 @@ void LinkTotals::write_line() {
             {"given_up", given_up_},
             {"streams_carried", streams_carried_},
             {"streams_lost", streams_lost_},
-            {"replayed", replayed_}});
+            {"replayed", replayed_},
+            {"probes", probes_}});
 }
 
 }  // namespace cloudbus

@@ -15,7 +15,8 @@ Links::~Links() = default;
 
 Hello Links::hello(const Origin& origin) const {
   const Config& config = context_.config();
-  Hello hello{.boot_id = context_.shared().boot_id, .software = std::string("cloudbus ") + version()};
+  Hello hello{
+      .boot_id = context_.shared().boot_id, .software = std::string("cloudbus ") + version(), .takes_reasons = true};
   Duration wait = Duration::zero();
   for (const auto& service : config.services)
     if (origin.service == 0 || service->id == origin.service) wait = std::max(wait, service->resume);

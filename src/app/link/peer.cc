@@ -6,13 +6,16 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cloudbus/app/log/log.h"
+
 namespace cloudbus {
 namespace {
 
 constexpr std::size_t kSmallRead = 8 * 1024;  // holds about a hundred streams that are opened and reset
 constexpr Duration kUnresponsiveAfter = std::chrono::milliseconds(250);
-constexpr Duration kCongested = std::chrono::milliseconds(10);  // at least
-constexpr int kManyOpens = 64;                                  // doc/protocol.md, section 7
+constexpr Duration kLookAtSuspect = std::chrono::milliseconds(50);  // how often, at most
+constexpr Duration kCongested = std::chrono::milliseconds(10);      // at least
+constexpr int kManyOpens = 64;                                      // doc/protocol.md, section 7
 
 }  // namespace
 
@@ -33,7 +36,25 @@ Peer::Peer(Links& links, PeerId id, int fd, bool connecting, std::string name, c
 
 Peer::~Peer() { context_.timers().clear(*this, armed_); }
 
+// --- For the log -------------------------------------------------------------------------------------------------
+
+// A reload may have changed it.
+void Peer::look_at_level() { session_.set_trace(log_enabled(LogLevel::Trace) ? this : nullptr); }
+
+void Peer::on_frame(bool is_sent, FrameType type, std::uint8_t flags, std::size_t length, StreamId stream) {
+  std::string words = fmt::format("{} {}", is_sent ? "sent" : "received", name_of(type));
+  std::vector<Field> fields{{"link", id_}};
+  if (stream != 0) fields.push_back({"stream", stream});
+  fields.push_back({"len", std::uint64_t{length}});
+  if (type == FrameType::Data && (flags & kFin) != 0) fields.push_back({"fin", std::string_view("yes")});
+  if (type == FrameType::Ping && (flags & kReply) != 0) fields.push_back({"reply", std::string_view("yes")});
+  log_line(LogLevel::Trace, "link", words, fields);
+}
+
+// --- The link ----------------------------------------------------------------------------------------------------
+
 std::unique_ptr<Link> Peer::make_link(int fd) {
+  set_keepalive(fd, context_.config().keepalive);
   return std::make_unique<Link>(context_.loop(), fd, static_cast<LinkOwner&>(*this), context_.shared().small_traffic);
 }
 
@@ -53,8 +74,10 @@ void Peer::on_link_writable() noexcept {
 
 void Peer::on_link_readable() noexcept {
   if (gone_ || !finish_connecting()) return;
+  look_at_level();
   links_.touch(*this);
   Bytes input = link_->read(context_.read_buffer().first(read_size_));
+  was_heard_ |= !input.empty();
   bool full = input.size() == read_size_;
   opens_in_read_ = 0;
   receive(input);
@@ -103,6 +126,7 @@ void Peer::dispatch(const Event& event) {
       if (conversation) conversation->on_stopped(leg, event.code);
       return;
     case EventKind::Reset:
+      if (conversation && !event.reason.empty()) conversation->on_reset_reason(event.reason);
       if (conversation) conversation->on_reset(leg, event.code);
       return;
     case EventKind::MoreStreams: return links_.owner().on_room_for_streams(*this);
@@ -113,6 +137,7 @@ void Peer::dispatch(const Event& event) {
 
 bool Peer::flush() {
   if (gone_) return false;
+  look_at_level();
   if (connecting_ || !link_) {
     if (session_.is_closed()) end(connecting_ ? "no connection in time" : closing_words());
     arm();
@@ -165,7 +190,20 @@ void Peer::end(std::string reason, StreamCode code) {
   links_.touch(*this);
 }
 
+std::string Peer::session_name() const {
+  return session_.is_resumable() ? to_string(session_.key().id).substr(0, 8) : "-";
+}
+
 bool Peer::is_unresponsive() const { return !gone_ && context_.now() - session_.silent_since() >= kUnresponsiveAfter; }
+
+Time Peer::suspect_at() const {
+  bool may_be = !gone_ && link_ && session_.is_resumable() && session_.silent_since() != Time::max();
+  return may_be ? session_.silent_since() + session_.patience() : Time::max();
+}
+
+bool Peer::is_suspect() const {
+  return context_.now() >= suspect_at() && link_->unacknowledged_for() >= session_.patience();
+}
 
 // Time::max() while it is written.
 Time Peer::congested_at() const {
@@ -191,6 +229,10 @@ void Peer::tell_role() {
     was_unresponsive_ = true;
     links_.owner().on_unresponsive(*this);
   }
+  if (context_.now() >= look_at_suspect_) {
+    look_at_suspect_ = Time::max();
+    if (is_suspect()) links_.owner().on_suspect(*this);
+  }
   if (tells_congestion && !was_congested_ && is_congested()) {
     was_congested_ = true;
     links_.owner().on_congested(*this);
@@ -206,6 +248,11 @@ void Peer::arm() {
     was_unresponsive_ = false;
   else if (!was_unresponsive_)
     deadline = std::min(deadline, silent_since + kUnresponsiveAfter);
+  if (silent_since == Time::max())
+    look_at_suspect_ = Time::max();
+  else if (look_at_suspect_ == Time::max() && suspect_at() != Time::max())
+    look_at_suspect_ = std::max(suspect_at(), context_.now() + kLookAtSuspect);
+  deadline = std::min(deadline, look_at_suspect_);
   if (!link_ || !link_->is_blocked())
     was_congested_ = false;
   else if (tells_congestion && !was_congested_)

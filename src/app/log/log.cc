@@ -2,59 +2,60 @@
 #include "cloudbus/app/log/log.h"
 
 #include <fmt/format.h>
-#include <poll.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <thread>
 
+#include "cloudbus/app/log/log_buffer.h"
+#include "cloudbus/app/log/standard_error.h"
 #include "cloudbus/core/base/utf8.h"
 
 namespace cloudbus {
 namespace {
 
+thread_local std::string_view subject_of_line;  // of the line that log_line() hands to the logger
+
 // Collects the lines of a turn and writes them at once.
 class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
   bool is_waiting() const { return waiting_.load(std::memory_order_relaxed); }
+  bool is_stuck() const { return stuck_.load(std::memory_order_relaxed); }
+  // How many lines there was no room for since the last call, once there is room again.
+  std::uint64_t take_lost() {
+    const std::lock_guard lock(mutex_);
+    return lines_.is_empty() ? lines_.take_lost() : 0;
+  }
 
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
-    formatter_->format(message, buffer_);
+    line_.clear();
+    formatter_->format(message, line_);
+    lines_.add(subject_of_line, {line_.data(), line_.size()});
     waiting_.store(true, std::memory_order_relaxed);
   }
 
   void flush_() override {
-    waiting_.store(false, std::memory_order_relaxed);
-    const char* rest = buffer_.data();
-    std::size_t left = buffer_.size();
-    while (left > 0) {
-      ssize_t put = ::write(STDERR_FILENO, rest, left);
-      if (put < 0 && errno == EAGAIN) {  // somebody made standard error non-blocking
-        pollfd writable{STDERR_FILENO, POLLOUT, 0};
-        ::poll(&writable, 1, -1);
-      } else if (put < 0 && errno != EINTR) {
-        break;  // nobody is left to be told
-      }
-      if (put > 0) {
-        rest += put;
-        left -= static_cast<std::size_t>(put);
-      }
-    }
-    buffer_.clear();
+    const bool is_written = out_.write(lines_);
+    waiting_.store(!is_written, std::memory_order_relaxed);
+    stuck_.store(!is_written, std::memory_order_relaxed);
   }
 
  private:
-  spdlog::memory_buf_t buffer_;
-  std::atomic<bool> waiting_ = false;
+  LogBuffer lines_;
+  StandardError out_;
+  spdlog::memory_buf_t line_;
+  std::atomic<bool> waiting_ = false, stuck_ = false;
 };
 
 struct Log {
@@ -114,11 +115,19 @@ struct AsText {
   void operator()(std::string_view text) const { append_value(line, text); }
   void operator()(std::uint64_t number) const { append(line, fmt::format_int(number)); }
   void operator()(Duration time) const {
+    if (time >= std::chrono::seconds(1)) return seconds(time);
     std::int64_t tenths = tenths_of_ms(time);
     append(line, fmt::format_int(tenths / 10));
     char rest[] = {'.', static_cast<char>('0' + tenths % 10), 'm', 's'};
     append(line, {rest, sizeof rest});
   }
+  void seconds(Duration time) const {
+    std::int64_t ms = (time.count() + 500) / 1000;
+    append(line, fmt::format_int(ms / 1000));
+    char rest[] = {'.', digit(ms / 100), digit(ms / 10), digit(ms), 's'};
+    append(line, {rest, sizeof rest});
+  }
+  static char digit(std::int64_t number) { return static_cast<char>('0' + number % 10); }
   void operator()(const Uuid& uuid) const { append(line, to_string(uuid)); }
 };
 
@@ -175,16 +184,41 @@ std::string escape_value(std::string_view value) {
   return quote ? '"' + out + '"' : out;
 }
 
+namespace {
+
+// sd-daemon(3): what a line is worth, "<4>".
+class Priority final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& line) override {
+    constexpr std::string_view kPriorities[] = {"<7>", "<7>", "<6>", "<4>", "<3>", "<2>", "<7>"};  // by spdlog's level
+    std::string_view priority = kPriorities[message.level];
+    line.append(priority.data(), priority.data() + priority.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<Priority>(); }
+};
+
+// The variable may be a parent's: systemd.exec(5) says what standard error has to be compared with.
+bool writes_to_journal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat info {};
+  if (!stream || ::fstat(STDERR_FILENO, &info) != 0) return false;
+  return stream == fmt::format("{}:{}", info.st_dev, info.st_ino);
+}
+
+}  // namespace
+
 void log_start(LogLevel level, LogFormat format) {
   Log& log = the_log();
   log.logger.set_level(spdlog_level(level));
   if (log.format.exchange(format) == format && log.has_started) return;
   log.has_started = true;
-  bool journal = std::getenv("JOURNAL_STREAM") != nullptr && !::isatty(STDERR_FILENO);
+  bool is_journal = writes_to_journal();
   std::string pattern = format == LogFormat::Json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})"
-                        : journal                 ? "%l %v"
+                        : is_journal              ? "%l %v"
                                                   : "%Y-%m-%dT%H:%M:%S.%eZ %l %v";
-  log.logger.set_formatter(std::make_unique<spdlog::pattern_formatter>(pattern, spdlog::pattern_time_type::utc));
+  auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
+  formatter->add_flag<Priority>('*').set_pattern((is_journal ? "%*" : "") + pattern);
+  log.logger.set_formatter(std::move(formatter));
 }
 
 bool log_enabled(LogLevel level) { return the_log().logger.should_log(spdlog_level(level)); }
@@ -195,12 +229,24 @@ void log_line(LogLevel level, std::string_view subject, std::string_view message
   Line line;
   log.format == LogFormat::Json ? append_json(line, subject, message, fields)
                                 : append_text(line, subject, message, fields);
+  subject_of_line = subject;
   log.logger.log(spdlog_level(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
-void log_flush() {
+bool log_flush() {
   Log& log = the_log();
-  if (log.sink->is_waiting()) log.logger.flush();
+  if (!log.sink->is_waiting()) return true;
+  log.logger.flush();
+  if (std::uint64_t lost = log.sink->take_lost()) {
+    log_line(LogLevel::Warning, "log", "nobody read the log, or its disk was full; lines were lost", {{"lines", lost}});
+    log.logger.flush();
+  }
+  return !log.sink->is_stuck();
+}
+
+void log_finish() {
+  constexpr auto kPatience = std::chrono::milliseconds(500), kStep = std::chrono::milliseconds(10);
+  for (auto waited = kStep * 0; !log_flush() && waited < kPatience; waited += kStep) std::this_thread::sleep_for(kStep);
 }
 
 }  // namespace cloudbus

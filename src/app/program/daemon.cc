@@ -179,8 +179,9 @@ void Daemon::serve(BindId bind, ServiceId service, int fd, const Address& from) 
 
 // --- Running -----------------------------------------------------------------------------------------------------
 
-void Daemon::log_start_up() const {
+void Daemon::log_start_up() {
   DescriptorLimit limit = raise_descriptor_limit();
+  shared_.descriptors.set_limit(limit.now);
   if (limit.now < kFewDescriptors)
     log_line(LogLevel::Warning, subject(*config_),
              "the limit of descriptors is low: each conversation takes one, one more with a builtin server",
@@ -200,7 +201,7 @@ void Daemon::run() {
   workers_.front()->run();
   stop_workers();
   log_line(LogLevel::Info, subject(*config_), "ended", {});
-  log_flush();
+  log_finish();
 }
 
 void Daemon::stop_workers() {

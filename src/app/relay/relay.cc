@@ -39,11 +39,22 @@ Relay::Relay(Worker& worker, const ServiceRef& service, Side near, std::string_v
 }
 
 Relay::~Relay() {
+  close_connection();
   worker_.timers().clear(*this, armed_);
   service_.service().on_ended();
 }
 
-void Relay::start_connection(int fd, bool is_unix) { connection_.start(worker_.loop(), fd, is_unix, *this); }
+void Relay::start_connection(int fd, const Address& address) {
+  service_.service().descriptors().take();
+  is_remote_ = !address.is_unix() && !address.is_loopback() && service_->keepalive.after > Duration::zero();
+  if (is_remote_) set_keepalive(fd, service_->keepalive);
+  connection_.start(worker_.loop(), fd, address.is_unix(), *this);
+}
+
+void Relay::close_connection() {
+  if (connection_.is_open()) service_.service().descriptors().give_back();
+  connection_.close();
+}
 
 void Relay::opened() {
   stage_ = Stage::Open;
@@ -77,7 +88,7 @@ void Relay::reset_stream(StreamCode code) {
 }
 
 void Relay::give_credit(std::size_t bytes) {
-  if (Session* carrier = session()) carrier->consumed(stream_, bytes, worker_.now());
+  if (Session* carrier = session()) carrier->consumed(stream_, bytes, worker_.now(), is_pressed());
 }
 
 void Relay::on_data(LegId, iovec* parts, int count, std::size_t size, std::size_t) { deliver(parts, count, size); }
@@ -136,6 +147,7 @@ IoResult Relay::read_some(iovec* parts, int count, std::size_t size) {
   IoResult result = connection_.read(parts, count);
   flow_.on_read(result.bytes, size);
   if (result.status != Io::Done) return result;
+  if (result.had_descriptors) log_descriptors();
   if (read_ == 0)
     on_first_bytes({static_cast<const std::byte*>(parts->iov_base), std::min(result.bytes, parts->iov_len)});
   read_ += result.bytes;
@@ -188,7 +200,7 @@ void Relay::deliver(iovec* parts, int count, std::size_t size) {
   bool is_connecting = stage_ == Stage::Dialing && connection_.is_open();
   if (delivery == Flow::Delivery::Write && (stage_ == Stage::Open || is_connecting))
     return write_now(parts, count, size);
-  flow_.keep(parts, count, 0, worker_.budget());
+  flow_.keep(parts, count, 0, service_.service().memory());
 }
 
 // Where several streams may still have something to say, the end of one is not the client's.
@@ -201,7 +213,7 @@ void Relay::write_now(iovec* parts, int count, std::size_t size) {
   IoResult result = connection_.write(parts, count, flow_.finish_follows());
   if (result.status == Io::Broken || result.status == Io::NotReading) {
     bool is_connecting = stage_ == Stage::Dialing;
-    if (is_connecting) flow_.keep(parts, count, 0, worker_.budget());  // for another server
+    if (is_connecting) flow_.keep(parts, count, 0, service_.service().memory());  // for another server
     on_write_failed(result.status);
     if (!is_connecting) give_credit(size);
     return;
@@ -210,7 +222,7 @@ void Relay::write_now(iovec* parts, int count, std::size_t size) {
   after_write(result.bytes);
   if (result.bytes == size) return;
   if (stage_ == Stage::Open) flow_.on_blocked();
-  flow_.keep(parts, count, result.bytes, worker_.budget());
+  flow_.keep(parts, count, result.bytes, service_.service().memory());
 }
 
 void Relay::write_pending() {
@@ -297,7 +309,7 @@ void Relay::run(Flow::Action action) {
 void Relay::abort(StreamCode code) { run(flow_.abort(code)); }
 
 void Relay::reset() {
-  connection_.reset();
+  connection_.abort_on_close();
   close(name_of(flow_.code()));
 }
 
@@ -307,7 +319,7 @@ void Relay::close(std::string_view end) {
   log_conversation(end);
   on_close();
   stage_ = Stage::Closed;
-  connection_.close();
+  close_connection();
   worker_.timers().clear(*this, armed_);
   worker_.roster().retire(*this);
 }
@@ -323,8 +335,17 @@ void Relay::log_step(std::string_view what) const {
            {{"client", client_.view()}, {"link", peer_}, {"stream", stream_}, {"id", conversation_}});
 }
 
+// Each time: what is sent with them seldom is, and the one who sent them waits for something that will not come.
+void Relay::log_descriptors() const {
+  log_line(LogLevel::Warning, service_->name, "descriptors came with the bytes; they are not carried, and were closed",
+           {{"from", std::string_view(flow_.near() == Side::Client ? "client" : "server")},
+            {"client", client_.view()},
+            {"id", conversation_}});
+}
+
 void Relay::log_conversation(std::string_view end) const {
-  if (!log_enabled(LogLevel::Info)) return;
+  LogLevel level = end == name_of(flow_.code()) && is_failure(flow_.code()) ? LogLevel::Warning : LogLevel::Info;
+  if (!log_enabled(level)) return;
   bool reads_client = flow_.near() == Side::Client;
   std::vector<Field> fields;
   fields.reserve(kMostFields);
@@ -339,7 +360,7 @@ void Relay::log_conversation(std::string_view end) const {
   fields.push_back({"up", reads_client ? read_ : written_});
   fields.push_back({"down", reads_client ? written_ : read_});
   fields.push_back({"end", end});
-  log_line(LogLevel::Info, service_->name, "", fields);
+  log_line(level, service_->name, "", fields);
 }
 
 // --- Time --------------------------------------------------------------------------------------------------------
@@ -356,7 +377,15 @@ Time Relay::next_deadline() const {
   if (service_->idle_timeout > Duration::zero()) deadline = last_activity_ + service_->idle_timeout;
   if (flow_.is_half_closed() && service_->half_close_timeout > Duration::zero())
     deadline = std::min(deadline, last_activity_ + service_->half_close_timeout);
+  if (is_remote_) deadline = std::min(deadline, next_look_for_peer());
   return deadline;
+}
+
+// The kernel does not probe a peer that has bytes to acknowledge, and gives it a quarter of an hour. One that lives and
+// keeps its window closed answers the probes of that.
+Time Relay::next_look_for_peer() const {
+  Duration patience = service_->keepalive.patience();
+  return last_activity_ + ((worker_.now() - last_activity_) / patience + 1) * patience;
 }
 
 void Relay::arm() { worker_.timers().set(*this, next_deadline(), armed_); }
@@ -365,6 +394,8 @@ void Relay::on_deadline(Time now) {
   armed_ = Time::max();
   if (on_own_deadline(now)) return arm();
   if (flow_.is_resetting()) return now - last_activity_ >= reset_patience(flow_.code()) ? reset() : settle();
+  if (is_remote_ && stage_ == Stage::Open && connection_.is_unanswered_for(service_->keepalive.patience()))
+    return abort(flow_.near_reset());
   if (now < next_deadline()) return arm();
   if (stage_ != Stage::Open) return abort(connect_timeout_code());
   bool idle = service_->idle_timeout > Duration::zero() && now - last_activity_ >= service_->idle_timeout;

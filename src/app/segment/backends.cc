@@ -67,6 +67,15 @@ std::optional<ServerIndex> Backends::only() const {
   return servers().front();
 }
 
+bool Backends::is_down() const {
+  if (!rules_.is_checked || health_.empty()) return false;
+  std::vector<Address> known = addresses();
+  return !known.empty() && std::ranges::all_of(known, [this](const Address& address) {
+    auto found = health_.find(address.to_string());
+    return found != health_.end() && !found->second.is_in(context_.now());
+  });
+}
+
 std::vector<Backends::Candidate> Backends::candidates(std::string_view client) {
   std::vector<Candidate> result;
   if (config().refresh == Refresh::Immediate) {

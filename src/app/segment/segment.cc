@@ -9,7 +9,9 @@
 
 #include "cloudbus/app/link/sessions.h"
 #include "cloudbus/app/log/log.h"
+#include "cloudbus/app/segment/own_dials.h"
 #include "cloudbus/app/segment/server_relay.h"
+#include "cloudbus/net/connection_ends.h"
 
 namespace cloudbus {
 namespace {
@@ -87,7 +89,10 @@ void Segment::on_link(const Origin& origin, int fd, const Address& address) {
 
 void Segment::on_established(Peer& peer) {
   log_line(LogLevel::Info, "link", "up",
-           {{"controller", peer.name()}, {"link", peer.id()}, {"peer", peer.session().peer_hello().software}});
+           {{"controller", peer.name()},
+            {"link", peer.id()},
+            {"session", peer.session_name()},
+            {"peer", peer.session().peer_hello().software}});
   if (peer.session().is_resumable())
     worker_.shared().sessions.add(peer.session().key(), {&worker_.loop(), this, peer.id()});
   if (draining_) peer.session().drain(worker_.now());
@@ -100,10 +105,20 @@ void Segment::on_gone(Peer& peer) {
   if (peer.has_handed_over()) return;
   if (peer.was_given_up())
     return log_line(peer.lost_streams() > 0 ? LogLevel::Warning : LogLevel::Debug, "link", "given up",
-                    {{"controller", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
+                    {{"controller", peer.name()},
+                     {"session", peer.session_name()},
+                     {"reason", peer.reason()},
+                     {"streams", peer.lost_streams()}});
+  if (!peer.was_heard()) {
+    worker_.links().totals().on_probe();
+    return log_line(LogLevel::Debug, "link", "closed without a byte, as a probe does", {{"controller", peer.name()}});
+  }
   bool fault = is_fault_of_peer(peer.code()) || !peer.was_established();
   log_line(fault ? LogLevel::Warning : LogLevel::Info, "link", peer.was_established() ? "down" : "refused",
-           {{"controller", peer.name()}, {"reason", peer.reason()}, {"streams", peer.lost_streams()}});
+           {{"controller", peer.name()},
+            {"session", peer.session_name()},
+            {"reason", peer.reason()},
+            {"streams", peer.lost_streams()}});
 }
 
 // --- Streams -----------------------------------------------------------------------------------------------------
@@ -115,21 +130,48 @@ Service* Segment::find_service(const Peer& peer, const std::string& name) {
 
 void Segment::on_opened(Peer& peer, const Event& event) {
   Service* service = find_service(peer, event.request->service);
-  if (!service) return refuse(peer, event);
+  if (!service)
+    return refuse(peer, event, StreamCode::UnknownService, "asked for a service that is not here",
+                  {{"service", event.request->service}});
+  if (service->memory().exhausted())
+    return end(peer, event, StreamCode::Overload, "the segment's buffers for this service are full");
+  if (is_loop(peer, *event.request)) return refuse_loop(peer, event, *service);
   auto relay = std::make_unique<ServerRelay>(*this, worker_, service->current(), peer, event.stream, *event.request);
   peer.session().adopt(event.stream, relay->id());
-  dial_queue_.add(peer.id(), relay->id());
+  dial_queue_.add(*relay);
   worker_.roster().add(std::move(relay));
 }
 
-void Segment::refuse(Peer& peer, const Event& event) {
-  log_line(LogLevel::Warning, "link", "asked for a service that is not here",
-           {{"code", std::string(name_of(StreamCode::UnknownService))},
-            {"service", event.request->service},
-            {"controller", peer.name()},
-            {"client", event.request->client},
-            {"id", event.request->conversation}});
-  peer.session().reset(event.stream, StreamCode::UnknownService);
+void Segment::on_dialled(int fd, const Address& server, ServiceId service) {
+  OwnDials::of_process().add(ends_of_dialled(fd, server), service);
+}
+
+// A controller listens at what one of the services here has for its server: the client is a connection of this process.
+bool Segment::is_loop(Peer& peer, const OpenRequest& request) const {
+  if (OwnDials::of_process().find(request.client_ends)) return true;
+  return request.client_process == own_process() && peer.is_of_this_host();
+}
+
+void Segment::refuse_loop(Peer& peer, const Event& event, const Service& service) {
+  auto dialled_by = OwnDials::of_process().find(event.request->client_ends);
+  Service* other = dialled_by ? services_.find(*dialled_by) : nullptr;
+  refuse(peer, event, StreamCode::Loop,
+         "was asked for by a connection of this segment: a server's address leads back here",
+         {{"asked_for", service.name()}, {"dialled_for", other ? other->name() : std::string("-")}});
+}
+
+void Segment::refuse(Peer& peer, const Event& event, StreamCode code, std::string_view words,
+                     std::vector<Field> fields) {
+  fields.push_back({"code", name_of(code)});
+  fields.push_back({"controller", peer.name()});
+  fields.push_back({"client", event.request->client});
+  fields.push_back({"id", event.request->conversation});
+  log_line(LogLevel::Warning, "link", words, fields);
+  end(peer, event, code, words);
+}
+
+void Segment::end(Peer& peer, const Event& event, StreamCode code, std::string_view reason) {
+  peer.session().reset(event.stream, code, reason);
   peer.session().release();
 }
 
@@ -182,6 +224,7 @@ void Segment::on_link_lost(Peer& peer, const std::string& reason) {
   auto level = is_empty ? LogLevel::Debug : peer.session().stream_count() > 0 ? LogLevel::Warning : LogLevel::Info;
   log_line(level, "link", "lost",
            {{"controller", peer.name()},
+            {"session", peer.session_name()},
             {"reason", reason},
             {"streams", peer.session().stream_count()},
             {"resume", peer.session().resume_wait()}});
@@ -194,13 +237,13 @@ void Segment::on_resume(Peer& fresh, const ResumeFrame& request, Bytes rest) {
   auto location = worker_.shared().sessions.find(claim, request.proof);
   if (!location) return fresh.close(LinkCode::UnknownSession, "no such session");
   Peer::Handover link = fresh.hand_over(rest);
-  if (location->owner == this) return resume(location->peer, claim, std::move(link));
-  location->loop->post([location = *location, claim, link = std::move(link)] {
-    static_cast<Segment&>(*location.owner).resume(location.peer, claim, link);
+  if (location->owner == this) return resume(location->peer, claim, fresh.name(), std::move(link));
+  location->loop->post([location = *location, claim, over = fresh.name(), link = std::move(link)] {
+    static_cast<Segment&>(*location.owner).resume(location.peer, claim, over, link);
   });
 }
 
-void Segment::resume(PeerId id, const ResumeClaim& claim, Peer::Handover link) {
+void Segment::resume(PeerId id, const ResumeClaim& claim, const std::string& over, Peer::Handover link) {
   Peer* peer = worker_.links().find(id);
   if (peer && !peer->is_detached()) peer->lose("another link takes its place");
   auto answer = peer && !peer->is_gone() ? peer->session().accept_resume(claim) : std::nullopt;
@@ -214,7 +257,9 @@ void Segment::resume(PeerId id, const ResumeClaim& claim, Peer::Handover link) {
   peer->take_over(link, claim.position);
   log_line(LogLevel::Info, "link", "resumed",
            {{"controller", peer->name()},
+            {"session", peer->session_name()},
             {"link", peer->id()},
+            {"over", over},
             {"after", after},
             {"replayed", peer->replayed()},
             {"streams", streams}});

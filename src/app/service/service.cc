@@ -12,6 +12,11 @@ ServiceVersion::ServiceVersion(Service& service, std::shared_ptr<const ServiceCo
 
 ServiceVersion::~ServiceVersion() { service_.versions_--; }
 
+void Service::join(Context& context) {
+  descriptors_ = context.shared().descriptors.share_of(id_);
+  memory_.emplace(Budget::Share{}, context.budget());
+}
+
 void Service::apply(std::shared_ptr<const ServiceConfig> config) {
   name_ = config->name;
   config_ = std::move(config);

@@ -17,6 +17,7 @@ void Services::apply(const ConfigDiff& diff) {
   for (const auto& config : diff.added) {
     std::unique_ptr<Service>& service = services_[config->id];
     service = make_(config->id);
+    service->join(context_);
     service->apply(config);
     by_name_[config->name] = service.get();
   }

@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/worker/worker.h"
 
+#include <malloc.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "cloudbus/app/link/peer.h"
 #include "cloudbus/app/log/log.h"
 
 namespace cloudbus {
+namespace {
+
+constexpr std::size_t kCrowd = 1000;  // conversations
+constexpr Duration kTrimAfter = std::chrono::seconds(5);
+constexpr Duration kLogAgain = std::chrono::milliseconds(100);  // when the log's reader is slow
+
+}  // namespace
 
 Worker::Worker(std::shared_ptr<const Config> config, Shared& shared, std::size_t index)
     : Context(std::move(config), shared, index) {}
@@ -41,9 +51,32 @@ void Worker::end_turn() {
   roster_.reap();
   role_->on_reaped();
   check_drained();
+  look_at_crowd();
   if (has_more) loop().go_on();
+  if (log_flush())
+    log_timer_.clear();
+  else
+    log_timer_.set(now() + kLogAgain);
   loop().set_alarm(timers().next());
-  log_flush();
+}
+
+// --- Memory ------------------------------------------------------------------------------------------------------
+
+// When a crowd has gone, the heap holds what it freed, in pieces, and most likely nobody will use it again.
+void Worker::look_at_crowd() {
+  std::size_t now_there = roster_.size();
+  crowd_ = std::max(crowd_, now_there);
+  if (crowd_ < kCrowd || now_there > crowd_ / 2 || trim_timer_.is_set()) return;
+  trim_timer_.set(now() + kTrimAfter);
+}
+
+void Worker::give_memory_back() {
+  crowd_ = roster_.size();
+  auto before = std::chrono::steady_clock::now();
+  ::malloc_trim(0);
+  auto took = std::chrono::steady_clock::now() - before;
+  log_line(LogLevel::Debug, "memory", "free parts of the heap were given back",
+           {{"took", std::chrono::duration_cast<Duration>(took)}});
 }
 
 // --- Draining ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// long: the legs of one client, whose rules share one state
 #include "cloudbus/core/fanout/fanout.h"
 
 #include <algorithm>
@@ -104,9 +105,18 @@ void Fanout::drop_all(StreamCode code) {
     if (legs_[id].is_living()) drop(id, code);
 }
 
-// A RESET before ACCEPT promises that nothing was delivered; a lost link promises nothing.
+// A RESET before ACCEPT promises that nothing was delivered; a lost link promises nothing. A loop is one wherever it is
+// tried.
 bool Fanout::is_undelivered(const Leg& leg, StreamCode code) const {
+  if (code == StreamCode::Loop) return false;
   return leg.is_living() && leg.state != LegState::Open && (!is_loss(code) || leg.sent == 0);
+}
+
+bool Fanout::is_last(LegId id) const {
+  if (!legs_[id].is_living() || winner_ || can_begin()) return false;
+  auto counts = [](const Leg& leg) { return leg.is_living() || leg.state == LegState::Ended; };
+  auto left = static_cast<std::size_t>(std::ranges::count_if(legs_, counts));
+  return left <= std::max<std::size_t>(1, limits_.quorum);
 }
 
 bool Fanout::begin_again(LegId id, StreamCode code) {

@@ -4,9 +4,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "cloudbus/core/policy/share.h"
 #include "cloudbus/core/wire/hello.h"
 
 namespace cloudbus {
+namespace {
+
+constexpr std::uint64_t kReserves = 16;  // who holds less than one in so many of all bytes is never refused
+
+}  // namespace
 
 bool Budget::reserve(std::uint64_t bytes) {
   if (reserved_ > limit_ || bytes > limit_ - reserved_) return false;
@@ -30,6 +36,19 @@ void Budget::drop(std::uint64_t bytes) {
   if (whole_) whole_->drop(bytes);
 }
 
+bool Budget::pressed() const {
+  if (is_share_) return whole_->pressed() && !may_hold_more(buffered_, whole_->buffered_, whole_->limit_);
+  return buffered_ > limit_ / 2 || (whole_ && whole_->pressed());
+}
+
+bool Budget::exhausted() const {
+  if (is_share_) {
+    bool holds_much = buffered_ > whole_->limit_ / kReserves;
+    return holds_much && !may_hold_more(buffered_, whole_->buffered_, whole_->limit_, kReserves - 1);
+  }
+  return buffered_ > limit_ || (whole_ && whole_->exhausted());
+}
+
 void Budget::keep(std::uint64_t bytes) {
   kept_ += bytes;
   if (whole_) whole_->keep(bytes);
@@ -40,11 +59,11 @@ void Budget::unkeep(std::uint64_t bytes) {
   if (whole_) whole_->unkeep(bytes);
 }
 
-std::optional<std::uint64_t> ReceiveWindow::consume(std::uint64_t bytes, Time now, Duration round_trip,
-                                                    Budget& budget) {
+std::optional<std::uint64_t> ReceiveWindow::consume(std::uint64_t bytes, Time now, Duration round_trip, Budget& budget,
+                                                    bool is_pressed) {
   consumed_ += bytes;
   resize(bytes, now, round_trip, budget);
-  std::uint64_t window = budget.pressed() ? std::min(window_, kFloor) : window_;
+  std::uint64_t window = is_pressed ? std::min(window_, kFloor) : window_;
   std::uint64_t limit = consumed_ + window;
   if (limit < limit_ + std::min<std::uint64_t>(window / 2, kMostPerGrant)) return std::nullopt;
   limit_ = limit;

@@ -9,6 +9,8 @@
 namespace cloudbus {
 namespace {
 
+constexpr Duration kLeastPatience = std::chrono::milliseconds(250);
+constexpr Duration kMostPatience = std::chrono::milliseconds(700);
 constexpr Duration kMeasureEvery = std::chrono::seconds(1);  // pings for the round trip, while data flows
 
 }  // namespace
@@ -44,6 +46,7 @@ void Session::greet() {
 
 std::byte* Session::append(FrameType type, StreamId stream, std::size_t length, std::uint8_t flags) {
   auto kind = is_reliable(type) ? Output::Kind::Reliable : Output::Kind::Passing;
+  if (trace_) trace_->on_frame(true, type, flags, length, stream);
   std::byte* place = output_.append(kHeaderSize + length, kind);
   if (kind == Output::Kind::Reliable) position_sent_ += kHeaderSize + length;
   return encode(place, {type, flags, static_cast<std::uint16_t>(length), stream});
@@ -129,6 +132,7 @@ void Session::fill_done(StreamId stream, std::size_t bytes, bool more) {
   Stream* found = find_live(stream);
   if (!found) return;
   if (bytes > 0) {
+    if (trace_) trace_->on_frame(true, FrameType::Data, 0, bytes, stream);
     position_sent_ += output_.commit(stream, bytes);
     found->sent += bytes;
     found->share.position += bytes;
@@ -142,6 +146,7 @@ void Session::fill_done(StreamId stream, std::size_t bytes, bool more) {
 void Session::share(const Quantum& quantum, const Slice& bytes) {
   Stream* found = find_live(quantum.stream);
   if (!found) return;
+  if (trace_) trace_->on_frame(true, FrameType::Data, 0, bytes.size, quantum.stream);
   position_sent_ += output_.share(quantum.stream, bytes);
   found->sent += bytes.size;
   found->share.position += bytes.size;
@@ -163,18 +168,20 @@ void Session::stop(StreamId stream, StreamCode code) {
   erase_if_over(stream, *found);
 }
 
-void Session::reset(StreamId stream, StreamCode code) {
+void Session::reset(StreamId stream, StreamCode code, std::string_view reason) {
   Stream* found = find_live(stream);
   if (!found) return;
-  std::byte* place = append(FrameType::Reset, stream, 10);
-  store(store(place, static_cast<std::uint16_t>(code)), found->sent);
+  std::size_t size = has_reasons() ? std::min(reason.size(), kMaxResetReason) : 0;
+  std::byte* place = append(FrameType::Reset, stream, kReset + size);
+  place = store(store(place, static_cast<std::uint16_t>(code)), found->sent);
+  std::memcpy(place, reason.data(), size);
   erase(stream);
 }
 
-void Session::consumed(StreamId stream, std::size_t bytes, Time now) {
+void Session::consumed(StreamId stream, std::size_t bytes, Time now, bool is_pressed) {
   Stream* found = find_live(stream);
   if (!found) return;
-  auto limit = found->window.consume(bytes, now, round_trip_, budget_);
+  auto limit = found->window.consume(bytes, now, round_trip_, budget_, is_pressed);
   if (!limit || found->receiving != Direction::Open) return;
   store(append(FrameType::Credit, stream, 8), *limit);
   if (state_ == State::Established && !ping_pending_ && now - ping_sent_ > kMeasureEvery) ping(now);
@@ -250,8 +257,21 @@ Time Session::silent_since() const {
   return is_silent ? ping_moved_ : Time::max();
 }
 
+// On a link with a long queue an answer waits in it, so the last round trip counts, too; but it may have been that of a
+// peer that was stopped.
+Duration Session::patience() const {
+  Duration last = round_trips_.empty() ? round_trip_ : round_trips_.back().took;
+  return std::max({kLeastPatience, 4 * round_trip_, std::min(4 * last, kMostPatience)});
+}
+
+Time Session::ask_at() const {
+  bool may_ask = state_ == State::Established && !ping_pending_ && unanswered_since_ != Time::max();
+  return may_ask ? unanswered_since_ + patience() : Time::max();
+}
+
 void Session::on_written(Time now) {
   account();
+  if (unanswered_since_ == Time::max() && output_.taken() > taken_when_heard_) unanswered_since_ = now;
   if (!ping_pending_ || taken_before_ >= ping_end_ || output_.taken() == taken_before_) return;
   taken_before_ = output_.taken();
   ping_moved_ = now;
@@ -261,6 +281,7 @@ void Session::on_time(Time now) {
   if (state_ == State::Closed || is_silent_) return;
   if (now >= ack_due_) acknowledge();
   if (state_ == State::Established) ping_late(now);
+  if (now >= ask_at()) return ping(now);
   if (now < ping_deadline()) return;
   if (state_ == State::Preface || state_ == State::Hello || state_ == State::Resuming)
     close(LinkCode::HandshakeTimeout,
@@ -282,7 +303,7 @@ Time Session::ping_deadline() const {
       // A ping that only measures the RTT does not shorten the time that a silent peer has.
       if (silent_since() != Time::max())
         return std::max(ping_moved_, last_received_ + limits_.ping_after) + limits_.ping_timeout;
-      return std::min(last_received_ + limits_.ping_after, check_at_);
+      return std::min({last_received_ + limits_.ping_after, check_at_, ask_at()});
     case State::Detached:
     case State::Closed: break;
   }

@@ -52,7 +52,7 @@ std::optional<Event> Session::receive(Bytes& input, Time now) {
 }
 
 std::optional<Event> Session::next_event(Bytes& input, Time now) {
-  if (!input.empty()) last_received_ = now;
+  if (!input.empty()) on_heard(now);
   while (state_ != State::Closed) {
     if (state_ == State::Preface) {
       if (auto event = receive_preface(input)) return event;
@@ -77,6 +77,12 @@ std::optional<Event> Session::next_event(Bytes& input, Time now) {
   return std::nullopt;
 }
 
+void Session::on_heard(Time now) {
+  last_received_ = now;
+  unanswered_since_ = Time::max();
+  taken_when_heard_ = output_.taken();
+}
+
 std::optional<Event> Session::receive_preface(Bytes& input) {
   std::size_t look = std::min(input.size(), kMagic.size() - std::min(partial_size_, kMagic.size()));
   if (!std::equal(input.begin(), input.begin() + look, kMagic.begin() + std::min(partial_size_, kMagic.size()))) {
@@ -97,6 +103,7 @@ std::optional<Event> Session::on_header(Time now) {
     return fail(LinkCode::FrameError,
                 fmt::format("{}: type {}, flags {}, length {}, stream {}", error, static_cast<unsigned>(header_.type),
                             header_.flags, header_.length, header_.stream));
+  if (trace_) trace_->on_frame(false, header_.type, header_.flags, header_.length, header_.stream);
   bool first = state_ == State::Hello;
   if (first != (header_.type == FrameType::Hello) && header_.type != FrameType::Close)
     return fail(LinkCode::ProtocolError, first ? "the first frame is not HELLO" : "a second HELLO");
@@ -106,6 +113,8 @@ std::optional<Event> Session::on_header(Time now) {
     return fail(LinkCode::Flood, "the peer asks for answers and acknowledges none");
   in_frame_ = true;
   if (is_reliable(header_.type)) position_received_ += kHeaderSize;
+  if (header_.type == FrameType::Reset && header_.length > kReset && !has_reasons())
+    return fail(LinkCode::FrameError, "a reason in RESET, which was not agreed on");
   if (header_.stream != 0 && header_.type != FrameType::Open && !was_opened(header_.stream))
     return fail(LinkCode::ProtocolError, fmt::format("a frame for stream {}, which was never opened", header_.stream));
   if (header_.type != FrameType::Data) return std::nullopt;
@@ -187,18 +196,6 @@ std::optional<Event> Session::on_hello(Bytes payload, Time now) {
   return Event{.kind = EventKind::Established};
 }
 
-bool Session::refuses_streams(StreamCode& code) const {
-  if (drain_ == Drain::Done) {
-    code = StreamCode::GoingAway;
-    return true;
-  }
-  if (budget_.exhausted()) {
-    code = StreamCode::Overload;
-    return true;
-  }
-  return false;
-}
-
 std::optional<Event> Session::on_open(Bytes payload) {
   if (role_ != Role::Segment) return fail(LinkCode::ProtocolError, "OPEN from a segment");
   if (header_.stream <= last_stream_) return fail(LinkCode::ProtocolError, "OPEN with an id that was used");
@@ -210,9 +207,8 @@ std::optional<Event> Session::on_open(Bytes payload) {
   streams_opened_++;
   idle_frames_.add(16);
   streams_.try_emplace(header_.stream, OwnerId{0}, request_.priority, own_.initial_window, peer_.initial_window);
-  StreamCode code;
-  if (refuses_streams(code)) {
-    reset(header_.stream, code);
+  if (drain_ == Drain::Done) {
+    reset(header_.stream, StreamCode::GoingAway);
     release();
     return std::nullopt;
   }
@@ -249,7 +245,8 @@ std::optional<Event> Session::on_reset(Bytes payload, Time now) {
   Event event{.kind = EventKind::Reset,
               .stream = header_.stream,
               .owner = stream->owner,
-              .code = stream_code(load<std::uint16_t>(payload.data()))};
+              .code = stream_code(load<std::uint16_t>(payload.data())),
+              .reason = as_text(payload.subspan(kReset))};
   erase(header_.stream);
   return event;
 }

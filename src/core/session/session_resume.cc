@@ -76,6 +76,7 @@ void Session::detach() {
   state_ = State::Detached;
   is_silent_ = false;
   ping_pending_ = false;
+  unanswered_since_ = Time::max();
   ack_due_ = check_at_ = Time::max();
   if (in_frame_ && !is_reliable(header_.type)) in_frame_ = false;
   partial_size_ = 0;
@@ -137,7 +138,7 @@ std::optional<std::array<std::byte, kHeaderSize + kResumeSize>> Session::accept_
 void Session::attach(std::uint64_t position, Bytes opening, Time now) {
   if (state_ != State::Detached) return;
   state_ = State::Established;
-  last_received_ = now;
+  on_heard(now);
   pings_ = kPingLimit;  // each link has its own
   std::uint64_t written = position_acked_ + output_.kept();
   if (position < position_acked_ || position > written)

@@ -43,8 +43,42 @@ std::string_view name_of(StreamCode code) {
     case StreamCode::LinkLost: return "link-lost";
     case StreamCode::ResumeTimeout: return "resume-timeout";
     case StreamCode::SessionLost: return "session-lost";
+    case StreamCode::ServerDown: return "server-down";
+    case StreamCode::NoPorts: return "no-ports";
+    case StreamCode::Loop: return "loop";
+    case StreamCode::NoLink: return "no-link";
+    case StreamCode::NoSegment: return "no-segment";
   }
   return "unknown";
+}
+
+bool is_failure(StreamCode code) {
+  switch (code) {
+    case StreamCode::Cancelled:
+    case StreamCode::ClientReset:
+    case StreamCode::ServerReset:
+    case StreamCode::IdleTimeout:
+    case StreamCode::HalfCloseTimeout:
+    case StreamCode::DrainTimeout:
+    case StreamCode::LostRace: return false;
+    case StreamCode::UnknownService:
+    case StreamCode::ConnectFailed:
+    case StreamCode::ConnectTimeout:
+    case StreamCode::Overload:
+    case StreamCode::NoDescriptors:
+    case StreamCode::GoingAway:
+    case StreamCode::Lagging:
+    case StreamCode::NoQuorum:
+    case StreamCode::LinkLost:
+    case StreamCode::ResumeTimeout:
+    case StreamCode::SessionLost:
+    case StreamCode::ServerDown:
+    case StreamCode::NoPorts:
+    case StreamCode::Loop:
+    case StreamCode::NoLink:
+    case StreamCode::NoSegment: return true;
+  }
+  return false;
 }
 
 LinkCode link_code(std::uint16_t wire) {
@@ -52,9 +86,11 @@ LinkCode link_code(std::uint16_t wire) {
 }
 
 StreamCode stream_code(std::uint16_t wire) {
-  bool is_local = wire == static_cast<std::uint16_t>(StreamCode::LinkLost);
-  return wire <= static_cast<std::uint16_t>(StreamCode::ResumeTimeout) && !is_local ? StreamCode{wire}
-                                                                                    : StreamCode::Cancelled;
+  constexpr auto kLast = static_cast<std::uint16_t>(StreamCode::Loop);
+  constexpr auto kLinkLost = static_cast<std::uint16_t>(StreamCode::LinkLost);
+  constexpr auto kSessionLost = static_cast<std::uint16_t>(StreamCode::SessionLost);
+  bool is_known = wire <= kLast && wire != kLinkLost && wire != kSessionLost;
+  return is_known ? StreamCode{wire} : StreamCode::Cancelled;
 }
 
 }  // namespace cloudbus

@@ -16,23 +16,42 @@ struct Rule {
 };
 
 constexpr std::array<Rule, 14> kRules{{
-    {},                                                    // 0 is no type
-    {Scope::Session, 0, kMaxHello, 0, false},              // HELLO
-    {Scope::Stream, kMinOpen, kMaxOpen, 0, true},          // OPEN
-    {Scope::Stream, 0, 256, 0, true},                      // ACCEPT
-    {Scope::Stream, 0, kMaxPayload, kFin, true},           // DATA
-    {Scope::Stream, 8, 8, 0, true},                        // CREDIT
-    {Scope::Stream, 10, 10, 0, true},                      // RESET
-    {Scope::Stream, 2, 2, 0, true},                        // STOP
-    {Scope::Session, 8, 8, 0, true},                       // MAX_STREAMS
-    {Scope::Session, 8, 8, kReply, false},                 // PING
-    {Scope::Session, 8, 8, 0, true},                       // GOAWAY
-    {Scope::Session, 8, 8, 0, false},                      // ACK
-    {Scope::Session, kResumeSize, kResumeSize, 0, false},  // RESUME
-    {Scope::Session, 2, 2 + kMaxCloseReason, 0, false},    // CLOSE
+    {},                                                          // 0 is no type
+    {Scope::Session, 0, kMaxHello, 0, false},                    // HELLO
+    {Scope::Stream, kMinOpen, kMaxOpen, 0, true},                // OPEN
+    {Scope::Stream, 0, 256, 0, true},                            // ACCEPT
+    {Scope::Stream, 0, kMaxPayload, kFin, true},                 // DATA
+    {Scope::Stream, 8, 8, 0, true},                              // CREDIT
+    {Scope::Stream, kReset, kReset + kMaxResetReason, 0, true},  // RESET
+    {Scope::Stream, 2, 2, 0, true},                              // STOP
+    {Scope::Session, 8, 8, 0, true},                             // MAX_STREAMS
+    {Scope::Session, 8, 8, kReply, false},                       // PING
+    {Scope::Session, 8, 8, 0, true},                             // GOAWAY
+    {Scope::Session, 8, 8, 0, false},                            // ACK
+    {Scope::Session, kResumeSize, kResumeSize, 0, false},        // RESUME
+    {Scope::Session, 2, 2 + kMaxCloseReason, 0, false},          // CLOSE
 }};
 
 }  // namespace
+
+std::string_view name_of(FrameType type) {
+  switch (type) {
+    case FrameType::Hello: return "HELLO";
+    case FrameType::Open: return "OPEN";
+    case FrameType::Accept: return "ACCEPT";
+    case FrameType::Data: return "DATA";
+    case FrameType::Credit: return "CREDIT";
+    case FrameType::Reset: return "RESET";
+    case FrameType::Stop: return "STOP";
+    case FrameType::MaxStreams: return "MAX_STREAMS";
+    case FrameType::Ping: return "PING";
+    case FrameType::GoAway: return "GOAWAY";
+    case FrameType::Ack: return "ACK";
+    case FrameType::Resume: return "RESUME";
+    case FrameType::Close: return "CLOSE";
+  }
+  return "unknown";
+}
 
 std::byte* encode(std::byte* out, const FrameHeader& header) {
   out = store(out, static_cast<std::uint8_t>(header.type));

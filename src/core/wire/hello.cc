@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::uint16_t kCritical = 0x8000;
 constexpr std::size_t kFieldHeader = 4;
+constexpr std::size_t kProcessSize = 12;  // of client-process
 
 enum FieldNumber : std::uint16_t {
   kInitialWindow = 1,
@@ -19,6 +20,14 @@ enum FieldNumber : std::uint16_t {
   kSessionId = 5,
   kSessionSecret = 6,
   kResume = 7,
+  kReasons = 8,
+};
+
+// Of OPEN.
+enum OpenFieldNumber : std::uint16_t {
+  kRetry = 1,
+  kClientProcess = 2,
+  kClientEnds = 3,
 };
 
 struct Field {
@@ -91,6 +100,11 @@ std::optional<LinkError> take_offer(ResumeOffer& offer, Bytes value) {
   return std::nullopt;
 }
 
+std::optional<LinkError> unknown_field(const Field& field) {
+  if (!field.critical) return std::nullopt;
+  return LinkError{LinkCode::Unsupported, fmt::format("unknown critical field {}", field.number)};
+}
+
 std::optional<LinkError> take_into(Hello& hello, const Field& field) {
   switch (field.number) {
     case kInitialWindow:
@@ -111,8 +125,41 @@ std::optional<LinkError> take_into(Hello& hello, const Field& field) {
     case kSessionId: return take_into(session_of(hello).id, field, "session-id is not 16 bytes");
     case kSessionSecret: return take_into(session_of(hello).secret, field, "session-secret is not 32 bytes");
     case kResume: return take_offer(hello.resume.emplace(), field.value);
+    case kReasons: hello.takes_reasons = true; return std::nullopt;
   }
-  if (field.critical) return LinkError{LinkCode::Unsupported, fmt::format("unknown critical field {}", field.number)};
+  return unknown_field(field);
+}
+
+std::optional<LinkError> take_into(OpenRequest& request, const Field& field) {
+  switch (field.number) {
+    case kRetry:
+      if (!field.value.empty()) return frame_error("retry is not empty");
+      request.retry = true;
+      return std::nullopt;
+    case kClientProcess:
+      if (field.value.size() != kProcessSize) return frame_error("client-process is not 12 bytes");
+      request.client_process = {load<std::uint32_t>(field.value.data()), load<std::uint64_t>(field.value.data() + 4)};
+      return std::nullopt;
+    case kClientEnds:
+      if (field.value.size() != ConnectionEnds::kIpv4 && field.value.size() != ConnectionEnds::kIpv6)
+        return frame_error("client-ends is not 12 or 36 bytes");
+      std::ranges::copy(field.value, request.client_ends.bytes.begin());
+      request.client_ends.size = static_cast<std::uint8_t>(field.value.size());
+      return std::nullopt;
+  }
+  return unknown_field(field);
+}
+
+template <typename Take>
+std::optional<LinkError> for_each_field(Bytes fields, Take take) {
+  std::vector<std::uint16_t> seen;
+  while (!fields.empty()) {
+    auto field = take_field(fields);
+    if (!field) return frame_error("a field does not fit its frame");
+    if (std::ranges::find(seen, field->number) != seen.end()) return frame_error("a field appears twice");
+    seen.push_back(field->number);
+    if (auto error = take(*field)) return error;
+  }
   return std::nullopt;
 }
 
@@ -160,6 +207,7 @@ std::vector<std::byte> encode(const Hello& hello) {
     std::ranges::copy(hello.resume->nonce, end);
     append_field(out, kResume, Bytes(value));
   }
+  if (hello.takes_reasons) append_field(out, kReasons, Bytes());
   return out;
 }
 
@@ -208,6 +256,13 @@ std::vector<std::byte> encode(const OpenRequest& request) {
     append(out, static_cast<std::uint16_t>(text.size()));
     append(out, as_bytes(text));
   }
+  if (request.retry) append_field(out, kRetry, Bytes());
+  if (request.client_process) {
+    std::array<std::byte, kProcessSize> value;
+    store(store(value.data(), request.client_process->pid), request.client_process->pid_namespace);
+    append_field(out, kClientProcess, Bytes(value));
+  }
+  if (request.client_ends.size > 0) append_field(out, kClientEnds, request.client_ends.view());
   return out;
 }
 
@@ -223,21 +278,11 @@ std::variant<OpenRequest, LinkError> decode_open(Bytes payload) {
   if (!client) return frame_error("a name in OPEN does not fit");
   request.service = std::move(*service);
   request.client = std::move(*client);
-  if (auto error = fields_error(payload)) return *error;
+  if (auto error = for_each_field(payload, [&](const Field& field) { return take_into(request, field); }))
+    return *error;
   return request;
 }
 
-std::optional<LinkError> fields_error(Bytes fields) {
-  std::vector<std::uint16_t> seen;
-  while (!fields.empty()) {
-    auto field = take_field(fields);
-    if (!field) return frame_error("a field does not fit its frame");
-    if (std::ranges::find(seen, field->number) != seen.end()) return frame_error("a field appears twice");
-    seen.push_back(field->number);
-    if (field->critical)
-      return LinkError{LinkCode::Unsupported, fmt::format("unknown critical field {}", field->number)};
-  }
-  return std::nullopt;
-}
+std::optional<LinkError> fields_error(Bytes fields) { return for_each_field(fields, unknown_field); }
 
 }  // namespace cloudbus

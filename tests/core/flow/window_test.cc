@@ -19,7 +19,7 @@ constexpr std::uint64_t kPlenty = 1024 * 1024 * 1024;
 // Receives and hands on `bytes`, as a fast reader does.
 std::optional<std::uint64_t> pass(ReceiveWindow& window, std::uint64_t bytes, Time now, Budget& budget) {
   window.receive(bytes);
-  return window.consume(bytes, now, kRoundTrip, budget);
+  return window.consume(bytes, now, kRoundTrip, budget, budget.pressed());
 }
 
 // Uses whole windows, one in each round trip, until `end`.
@@ -56,6 +56,23 @@ TEST(Budget, WhatTheWholeRefusesIsNotHeldByThePart) {
   EXPECT_TRUE(part.reserve(10));
   part.release(10);
   EXPECT_TRUE(whole.reserve(10));
+}
+
+TEST(Budget, AShareIsPressedAndExhaustedOnlyWhereItHoldsMoreThanIsLeft) {
+  Budget whole(1600);
+  Budget hog(Budget::Share{}, whole), other(Budget::Share{}, whole);
+  hog.hold(900);
+  EXPECT_TRUE(hog.pressed());
+  EXPECT_FALSE(hog.exhausted());
+  EXPECT_FALSE(other.pressed());
+  hog.hold(650);
+  EXPECT_TRUE(hog.exhausted());
+  EXPECT_FALSE(other.exhausted());
+  other.hold(90);  // beyond the whole, but less than one part in 16
+  EXPECT_FALSE(other.exhausted());
+  EXPECT_EQ(whole.buffered(), 1640u);
+  hog.drop(1550);
+  EXPECT_FALSE(hog.pressed());
 }
 
 TEST(Budget, IsPressedPastItsHalfAndExhaustedPastItsLimit) {

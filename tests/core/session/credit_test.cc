@@ -230,20 +230,15 @@ TEST(Credit, PastHalfOfTheBudgetOnly16KiBAheadAreGranted) {
   EXPECT_EQ(last_credit(end->written()), 4u * (64 * 1024 - 1) + 16 * 1024);
 }
 
-TEST(Credit, PastTheBudgetNewStreamsAreRefusedAndOldOnesMove) {
-  auto end = segment(1024 * 1024);
-  end->budget.hold(1024 * 1024 + 1);
-  EXPECT_EQ(end->feed(open(2) + data(1, "x") + data(2, "early")), "data 1 x");
-  EXPECT_EQ(end->written(), reset(2, 6, 0));
-  end->budget.drop(1024 * 1024 + 1);
-  EXPECT_EQ(end->feed(open(3)), "opened 3 echo");
-}
-
-TEST(Credit, AStreamThatWasRefusedGivesItsPlaceBack) {
-  auto end = segment(1024 * 1024, 2);
-  end->budget.hold(2 * 1024 * 1024);
-  end->feed(open(2));
-  EXPECT_EQ(end->written(), reset(2, 6, 0) + max_streams(3));
+TEST(Credit, AStreamMayBeShortOfMemoryWhileTheOthersAreNot) {
+  auto end = SessionEnd::ready(Role::Segment, {}, 1024 * 1024);
+  end->feed(open(1) + open(2));
+  for (StreamId stream : {1, 2})
+    for (int i = 0; i < 4; i++) end->feed(data(stream, zeros(64 * 1024 - 1)));
+  end->session.consumed(1, 4 * (64 * 1024 - 1), end->now, true);
+  EXPECT_EQ(last_credit(end->written()), 4u * (64 * 1024 - 1) + 16 * 1024);
+  end->session.consumed(2, 4 * (64 * 1024 - 1), end->now, false);
+  EXPECT_EQ(last_credit(end->written()), 4u * (64 * 1024 - 1) + 256 * 1024);
 }
 
 // --- MAX_STREAMS ---

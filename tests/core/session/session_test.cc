@@ -140,7 +140,7 @@ TEST(Session, IdsMaySkipNumbers) {
 TEST(Session, ABadOpenClosesTheLink) {
   Buffer long_name = zeros(18) + u16(256) + zeros(256) + u16(0);
   EXPECT_EQ(segment()->feed(frame(FrameType::Open, 1, long_name)), "closed frame-error");
-  EXPECT_EQ(segment()->feed(frame(FrameType::Open, 1, open_payload() + field(kCritical | 1, {}))),
+  EXPECT_EQ(segment()->feed(frame(FrameType::Open, 1, open_payload() + field(kCritical | 9, {}))),
             "closed unsupported");
   EXPECT_EQ(segment()->feed(frame(FrameType::Open, 1, open_payload() + field(1, {}) + field(1, {}))),
             "closed frame-error");

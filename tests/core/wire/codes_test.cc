@@ -37,6 +37,10 @@ TEST(StreamCode, SomeAreMadeLocallyAndNeverRead) {
   EXPECT_EQ(stream_code(16), StreamCode::ResumeTimeout);
   EXPECT_EQ(name_of(StreamCode::ResumeTimeout), "resume-timeout");
   EXPECT_EQ(name_of(StreamCode::SessionLost), "session-lost");
+  for (StreamCode code : {StreamCode::NoLink, StreamCode::NoSegment})
+    EXPECT_EQ(stream_code(static_cast<std::uint16_t>(code)), StreamCode::Cancelled) << name_of(code);
+  for (StreamCode code : {StreamCode::ServerDown, StreamCode::NoPorts, StreamCode::Loop})
+    EXPECT_EQ(stream_code(static_cast<std::uint16_t>(code)), code) << name_of(code);
 }
 
 }  // namespace

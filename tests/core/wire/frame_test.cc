@@ -17,7 +17,7 @@ struct Row {
 };
 constexpr Row kTable[] = {
     {1, false, 0, 1'024, 0, false}, {2, true, 22, 1'024, 0, true}, {3, true, 0, 256, 0, true},
-    {4, true, 0, 65'535, 1, true},  {5, true, 8, 8, 0, true},      {6, true, 10, 10, 0, true},
+    {4, true, 0, 65'535, 1, true},  {5, true, 8, 8, 0, true},      {6, true, 10, 266, 0, true},
     {7, true, 2, 2, 0, true},       {8, false, 8, 8, 0, true},     {9, false, 8, 8, 1, false},
     {10, false, 8, 8, 0, true},     {11, false, 8, 8, 0, false},   {12, false, 64, 64, 0, false},
     {13, false, 2, 258, 0, false},

@@ -138,6 +138,13 @@ TEST(Hello, TheFieldsOfResumingHaveTheirLengths) {
             "frame-error: session-id and session-secret come together");
 }
 
+TEST(Hello, ThatReasonsAreTakenReadsBack) {
+  Hello hello;
+  EXPECT_FALSE(std::get<Hello>(decode_hello(encode(hello))).takes_reasons);
+  hello.takes_reasons = true;
+  EXPECT_TRUE(std::get<Hello>(decode_hello(encode(hello))).takes_reasons);
+}
+
 TEST(Hello, AFieldThatAppearsTwiceIsAnError) {
   EXPECT_EQ(hello_error(hello_fields(20'000, 1) + field(0x8001, u32(20'000))),
             "frame-error: a field of HELLO appears twice");
@@ -161,6 +168,28 @@ TEST(Open, ReadsBackAsItWasWritten) {
   EXPECT_EQ(decoded.priority, -128);
   EXPECT_EQ(decoded.service, request.service);
   EXPECT_EQ(decoded.client, request.client);
+}
+
+TEST(Open, ItsFieldsReadBackAsTheyWereWritten) {
+  OpenRequest request{{}, 0, "db", "unix:"};
+  request.retry = true;
+  request.client_process = ProcessId{4711, 0xEFFFFFFC};
+  request.client_ends.size = ConnectionEnds::kIpv6;
+  request.client_ends.bytes.back() = std::byte{7};
+  auto decoded = std::get<OpenRequest>(decode_open(encode(request)));
+  EXPECT_TRUE(decoded.retry);
+  EXPECT_EQ(decoded.client_process, request.client_process);
+  EXPECT_EQ(decoded.client_ends.size, ConnectionEnds::kIpv6);
+  EXPECT_EQ(decoded.client_ends.bytes, request.client_ends.bytes);
+  EXPECT_FALSE(std::get<OpenRequest>(decode_open(open_payload())).retry);
+}
+
+TEST(Open, ItsFieldsHaveTheirLengths) {
+  for (std::size_t length = 0; length <= 40; length++) {
+    EXPECT_EQ(open_error(open_payload() + field(1, zeros(length))).empty(), length == 0) << length;
+    EXPECT_EQ(open_error(open_payload() + field(2, zeros(length))).empty(), length == 12) << length;
+    EXPECT_EQ(open_error(open_payload() + field(3, zeros(length))).empty(), length == 12 || length == 36) << length;
+  }
 }
 
 TEST(Open, IsLaidOutAsInTheText) {
@@ -190,8 +219,8 @@ TEST(Open, ANameThatIsLongerThanItsFrameIsAnError) {
 }
 
 TEST(Open, UnknownFieldsAreSkippedUnlessTheyAreCritical) {
-  EXPECT_EQ(open_error(open_payload() + field(1, text("x")) + field(2, {})), "");
-  EXPECT_EQ(open_error(open_payload() + field(kCritical | 3, {})), "unsupported: unknown critical field 3");
+  EXPECT_EQ(open_error(open_payload() + field(98, text("x")) + field(99, {})), "");
+  EXPECT_EQ(open_error(open_payload() + field(kCritical | 9, {})), "unsupported: unknown critical field 9");
   EXPECT_EQ(open_error(open_payload() + text("abc")), "frame-error: a field does not fit its frame");
 }
 

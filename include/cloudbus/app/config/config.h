@@ -18,6 +18,7 @@
 #include "cloudbus/core/policy/balance.h"
 #include "cloudbus/core/wire/codes.h"
 #include "cloudbus/net/address.h"
+#include "cloudbus/net/socket_options.h"
 
 namespace cloudbus {
 
@@ -70,6 +71,8 @@ struct ServiceSettings {
   std::string service;                // the name that OPEN carries; the section's own unless `service` is set
   mode_t socket_mode = 0660;
   Duration connect_timeout = std::chrono::seconds(5);
+  bool connect_retry = true;                 // a dial that was refused is tried again within it
+  Keepalive keepalive;                       // of clients and servers
   Duration idle_timeout = Duration::zero();  // 0 is none, here and below
   Duration half_close_timeout = std::chrono::minutes(5);
   Duration resume = std::chrono::seconds(30);  // how long a stream waits for another link
@@ -99,6 +102,7 @@ struct Config {
   LogFormat log_format = LogFormat::Text;
   std::string pid_file;  // empty: none
   Duration drain_timeout = std::chrono::seconds(30);
+  Keepalive keepalive;                                         // of links
   std::uint64_t memory = std::uint64_t{512} << 20;             // bytes of buffers in the process
   std::string nameservers;                                     // "10.0.0.2:53,[::1]:5353"; empty: the system's
   std::string urn_zone = "urn.arpa";                           // below which the rules of URNs are

@@ -18,6 +18,7 @@ namespace cloudbus {
 struct ServiceDraft {
   ServiceConfig service;
   std::optional<mode_t> socket_mode;                         // by default that of [Cloudbus]
+  std::optional<Keepalive> keepalive;                        // as well
   std::unordered_map<std::string, SourceLine> server_lines;  // by the servers' addresses
   // What has to fit the number of servers; the lines are 0 where the key was not set, or not well.
   std::optional<Mode> mode;

@@ -27,6 +27,7 @@ class ClientRelay final : public Relay {
   // While it is new: it begins with this configuration.
   void take_version(const ServiceRef& version);
   std::string_view client() const { return client_.view(); }
+  Time started() const { return started_; }
   // No stream was asked for yet.
   bool is_new() const { return stage_ == Stage::Waiting && !legs_; }
   // This leg waits for a link.
@@ -50,6 +51,7 @@ class ClientRelay final : public Relay {
   void on_finished(LegId leg) override;
   void on_stopped(LegId leg, StreamCode code) override;
   void on_reset(LegId leg, StreamCode code) override;
+  void on_reset_reason(std::string_view reason) override;
   void fill(Session& session, const Session::Quantum& quantum, LegId leg) override;
 
  private:
@@ -77,6 +79,9 @@ class ClientRelay final : public Relay {
   void deliver_from(LegId leg, iovec* parts, int count, std::size_t size);
   void deliver_held(LegId leg, std::size_t bytes);
   void leave_server(LegId leg);
+  bool is_without_link() const;
+  OpenRequest request(bool retry) const;
+  bool may_ask_again(LegId leg, StreamCode code) const;
   bool try_elsewhere(LegId leg, StreamCode code);
   std::string server_of(LegId leg) const;
   std::string ends() const;

@@ -49,12 +49,21 @@ class Controller final : public RoleLogic, private UpstreamsOwner {
   void on_served(PeerId peer) { upstreams_.on_served(peer); }
   void on_refused(PeerId peer, StreamCode code) { upstreams_.on_refused(peer, code); }
 
+  // Why there is no link for a client that has waited for one.
+  StreamCode why_no_link(const ClientRelay& relay) const;
+
+  // What a segment said of a stream that it reset, until the conversation has its line in the log.
+  void remember_reason(OwnerId conversation, std::string_view reason) { reasons_[conversation] = reason; }
+  const std::string* reason_of(OwnerId conversation) const;
+  void forget_reason(OwnerId conversation) { reasons_.erase(conversation); }
+
   void on_config(const ConfigDiff& diff) override;
   void on_targets(Directory::Id id) override;
   void on_established(Peer& peer) override;
   void on_room_for_streams(Peer& peer) override { upstreams_.on_room_for_streams(peer); }
   void on_going_away(Peer& peer) override { upstreams_.on_going_away(peer); }
   void on_unresponsive(Peer& peer) override;
+  void on_suspect(Peer& peer) override;
   void on_congested(Peer& peer) override { upstreams_.grow(peer.id()); }
   void on_gone(Peer& peer) override;
   bool may_resume(const Peer& peer) const override;
@@ -70,12 +79,13 @@ class Controller final : public RoleLogic, private UpstreamsOwner {
   void on_unusable(Upstream& upstream) override;
 
   void begin_or_wait(ClientRelay& relay);
+  void end_hopeless(Upstream& upstream);
   void begin_again(const ConfigDiff& diff);
   bool begin(ClientRelay& relay);
   bool begin_on_only_link(ClientRelay& relay, ControllerService& service);
   void open_on(ClientRelay& relay, LegId leg, Peer& peer);
   ClientRelay* find_waiting(const WaitingClient& waiting);
-  void wait(Upstream& upstream, const WaitingClient& waiting);
+  void wait(Upstream& upstream, ServiceId service, const WaitingClient& waiting);
   bool serve(Upstream& upstream, const WaitingClient& waiting);
   void serve_waiting(Upstream& upstream);
 
@@ -83,6 +93,7 @@ class Controller final : public RoleLogic, private UpstreamsOwner {
   Upstreams upstreams_;
   Services services_;
   Resumer resumer_;
+  std::unordered_map<OwnerId, std::string> reasons_;
 };
 
 }  // namespace cloudbus

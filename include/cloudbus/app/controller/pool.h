@@ -8,6 +8,7 @@
 #include <list>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cloudbus/app/config/config.h"
 #include "cloudbus/app/link/peer.h"
@@ -30,7 +31,11 @@ class Pool {
     Time up_since = Time::max();  // of the link that is there
     std::string last_error;       // what was logged last, so that it is not logged again
     bool is_down = false;         // the last try failed, or the link was lost, and none is up since
-    bool is_extra = false;        // it is there only while it is needed
+    bool is_refused = false;      // the last try had an answer: never
+    Time told_at{};               // in the log, that it is down
+    Time down_since{};            // while it is down
+    Time dialled_at{};
+    bool is_extra = false;  // it is there only while it is needed
     // Of an extra link: the streams that it had been asked for when it was looked at, and since when it has none.
     std::uint64_t opened = 0;
     Time idle_since{};
@@ -62,6 +67,11 @@ class Pool {
   Peer* pick();
   // Nothing says that no link will be up soon.
   bool is_usable() const;
+  // All of its links were refused for good; or they are down for longer than `patience`, and tries that began after
+  // `since` failed too.
+  bool is_hopeless(Time since, Duration patience) const;
+  // Those that wait for their next try, but for tries that were made a moment ago.
+  std::vector<Slot*> due_slots();
   // All links that are there are up, and do not answer now.
   bool is_unresponsive();
 
@@ -80,7 +90,7 @@ class Pool {
   Peer* dial(Slot& slot);
   void on_established(Slot& slot, Peer& peer);
   // The link is lost, or could not be made.
-  void on_lost(Slot& slot, const std::string& reason, bool was_up, std::size_t lost_streams);
+  void on_lost(Slot& slot, const std::string& reason, bool was_up, std::size_t lost_streams, bool is_final);
   // Another link takes the place of one that is draining.
   void replace(Slot& slot);
   // No link is dialled any more.

@@ -5,7 +5,6 @@
 // whichever services name it, and one pool of links for each address that such an endpoint has, whichever upstreams
 // have it.
 
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,6 +18,7 @@
 #include "cloudbus/app/link/links.h"
 #include "cloudbus/app/names/directory.h"
 #include "cloudbus/core/names/target_choice.h"
+#include "cloudbus/core/policy/fair_queue.h"
 
 namespace cloudbus {
 
@@ -36,8 +36,8 @@ struct Upstream {
   std::unordered_map<ServiceId, UpstreamNeeds> users;
   std::vector<Pool*> pools;  // of its addresses, in the directory's order
   TargetChoice choice;
-  std::deque<WaitingClient> waiting;
-  std::size_t look_at = 64;  // so many in it: then those that wait no more are thrown out
+  FairQueue<ServiceId, WaitingClient> waiting;  // services take turns
+  std::size_t look_at = 64;                     // so many in it: then those that wait no more are thrown out
 };
 
 class UpstreamsOwner {
@@ -88,6 +88,11 @@ class Upstreams {
   // What became of a stream on a link, for the choice of the next ones.
   void on_served(PeerId peer);
   void on_refused(PeerId peer, StreamCode code);
+
+  // A client finds no link there: one that is waited for is dialled at once.
+  void dial_now(Upstream& upstream);
+  // Whoever came at `since` and waits for `patience` will not see a link there.
+  bool is_hopeless(const Upstream& upstream, Time since, Duration patience) const;
 
   // --- Links ---
   // One more link, where one is needed and wanted.

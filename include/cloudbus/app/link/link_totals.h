@@ -19,6 +19,8 @@ class LinkTotals {
   void on_resumed(std::uint64_t streams, std::uint64_t replayed);
   void on_given_up();
   void on_streams_lost(std::uint64_t streams);
+  // Somebody connected and closed without a byte. Not worth a line: whoever probes does it for ever.
+  void on_probe() { probes_++; }
 
   // Writes a line, unless nothing has changed since the last one.
   void log();
@@ -35,6 +37,7 @@ class LinkTotals {
   std::uint64_t streams_carried_ = 0;                         // those of the sessions that were resumed
   std::uint64_t streams_lost_ = 0;                            // that were reset because of their link
   std::uint64_t replayed_ = 0;                                // bytes
+  std::uint64_t probes_ = 0;
 };
 
 }  // namespace cloudbus

@@ -33,7 +33,7 @@ namespace cloudbus {
 //
 // "Reset" is Conversation::on_reset(): what came before is delivered. close() and errors are seen by flush(), at the
 // end of the turn.
-class Peer final : public TimerOwner, private LinkOwner {
+class Peer final : public TimerOwner, private LinkOwner, private FrameTrace {
  public:
   // `name` is the address for the log. `connecting` when the socket is not connected yet.
   Peer(Links& links, PeerId id, int fd, bool connecting, std::string name, const Origin& origin);
@@ -44,10 +44,16 @@ class Peer final : public TimerOwner, private LinkOwner {
   // The name without what kind of address it is: "10.0.0.2:9000".
   std::string address() const { return name_.starts_with("tcp://") ? name_.substr(6) : name_; }
   const Origin& origin() const { return origin_; }
+  // What its session is called in the logs of both ends: the first digits of its id, or "-" where it has none.
+  std::string session_name() const;
+  // Both ends of the link are on one host.
+  bool is_of_this_host() const { return link_ && link_->is_of_this_host(); }
   Session& session() { return session_; }
   const Session& session() const { return session_; }
   bool is_gone() const { return gone_; }
   bool was_established() const { return was_established_; }
+  // It has sent at least one byte.
+  bool was_heard() const { return was_heard_; }
   // Why it is gone, for the log.
   const std::string& reason() const { return reason_; }
   LinkCode code() const { return session_.closed().error.code; }
@@ -63,6 +69,9 @@ class Peer final : public TimerOwner, private LinkOwner {
   void on_deadline(Time now) override;
   // A ping is not answered for so long that this may be a peer that is stopped.
   bool is_unresponsive() const;
+  // That ping had as long again to be answered, and no sign of life came from the other end's kernel either: the path
+  // may be dead.
+  bool is_suspect() const;
   // What it has to write waits for longer than a round trip.
   bool is_congested() const;
 
@@ -88,10 +97,13 @@ class Peer final : public TimerOwner, private LinkOwner {
 
  private:
   Time congested_at() const;
+  Time suspect_at() const;
   std::unique_ptr<Link> make_link(int fd);
   void tell_role();
   void on_link_readable() noexcept override;
   void on_link_writable() noexcept override;
+  void on_frame(bool is_sent, FrameType type, std::uint8_t flags, std::size_t length, StreamId stream) override;
+  void look_at_level();
   bool finish_connecting();
   std::string closing_words() const;
   void dispatch(const Event& event);
@@ -112,8 +124,9 @@ class Peer final : public TimerOwner, private LinkOwner {
   std::size_t read_size_;  // bytes
   int opens_in_read_ = 0;
   bool connecting_;
-  bool was_established_ = false;
+  bool was_heard_ = false, was_established_ = false;
   bool was_unresponsive_ = false, was_congested_ = false;  // the role knows of it
+  Time look_at_suspect_ = Time::max();
   bool gone_ = false, given_up_ = false, handed_over_ = false;
   Time lost_at_{}, expires_at_{};  // while it is detached: since when, and when expire() has something to do
   std::uint64_t replayed_ = 0;

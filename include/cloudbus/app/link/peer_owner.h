@@ -21,6 +21,8 @@ class PeerOwner {
   virtual void on_going_away(Peer&) {}
   // It does not answer, though its link stands.
   virtual void on_unresponsive(Peer&) {}
+  // The path of its link may be dead: Peer::is_suspect(). Again and again while it is.
+  virtual void on_suspect(Peer&) {}
   // Its link is congested; for those that tell it.
   virtual void on_congested(Peer&) {}
   // It is destroyed after this.

@@ -11,6 +11,7 @@
 
 #include "cloudbus/app/link/peer.h"
 #include "cloudbus/core/policy/backoff.h"
+#include "cloudbus/core/session/limits.h"
 #include "cloudbus/net/address.h"
 #include "cloudbus/net/timers.h"
 
@@ -24,6 +25,10 @@ class Resumer {
 
   // `lost` waits for a link. The first of the addresses is the one that it had; the others may be the same segment's.
   void start(Peer& lost, std::vector<Address> addresses);
+
+  // The link of `peer` stands, but may be dead. Others are made beside it: when one of them is established and the old
+  // one is still silent, the old one is given up for it. When the old one speaks first, the others are dropped.
+  void start_beside(Peer& peer, std::vector<Address> addresses);
 
   // What came of a link that is established.
   struct Established {
@@ -54,12 +59,17 @@ class Resumer {
     std::vector<Try> tries;  // links that are being made, the oldest first
     PeerId asking = 0;       // the one that was asked to carry the session
     Time asked_at{};
+    bool is_beside = false;  // the peer has its link still
+    PeerId established = 0;  // beside it, the one that may take over
   };
 
   Search* find(PeerId lost);
   Search* search_of(PeerId one_try);
   Peer* find_lost(const Search& search);
   void on_time(PeerId lost);
+  void on_time_beside(Search& search);
+  Established on_established_beside(Search& search, Peer& fresh);
+  void ask(Search& search, Peer& lost, Peer& fresh);
   void try_next(Search& search);
   void try_later(Search& search, Duration wait);
   void drop_try(PeerId id, std::string reason);
@@ -68,6 +78,7 @@ class Resumer {
   Links& links_;
   std::unordered_map<PeerId, Search> searches_;  // by the peer that lost its link
   std::unordered_map<PeerId, PeerId> lost_of_;   // by try
+  TokenBucket beside_{8, 2};                     // searches beside links
 };
 
 }  // namespace cloudbus

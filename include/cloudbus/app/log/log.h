@@ -35,8 +35,11 @@ inline void log_line(LogLevel level, std::string_view subject, std::string_view 
   log_line(level, subject, message, std::span<const Field>(fields.begin(), fields.size()));
 }
 
-// Writes what was logged since the last time. Called at the end of each turn of a loop.
-void log_flush();
+// Writes what was logged since the last time, without waiting for whoever reads it. Called at the end of each turn of a
+// loop. False when something is left: call it again soon.
+bool log_flush();
+// At the end of the process: has a little patience.
+void log_finish();
 
 // A value as it stands in a text line: quoted and escaped where that is needed.
 std::string escape_value(std::string_view value);

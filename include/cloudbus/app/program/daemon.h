@@ -39,7 +39,7 @@ class Daemon {
  private:
   std::vector<std::string> prepare(const ConfigDiff& diff);
   void serve(BindId bind, ServiceId service, int fd, const Address& from);
-  void log_start_up() const;
+  void log_start_up();
 
   // A reload, step by step.
   void reload();

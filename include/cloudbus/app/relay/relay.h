@@ -110,7 +110,11 @@ class Relay : public Conversation, private ReadinessOwner {
   virtual void on_first_bytes(Bytes) const {}
 
   Session* session();
-  void start_connection(int fd, bool is_unix);
+  // `address`: of the other end.
+  void start_connection(int fd, const Address& address);
+  void close_connection();
+  // There is little memory for its service.
+  bool is_pressed() const { return service_.service().memory().pressed(); }
   void opened();
   bool can_read() const;
   IoResult read_some(iovec* parts, int count, std::size_t size);
@@ -134,6 +138,7 @@ class Relay : public Conversation, private ReadinessOwner {
   [[no_unique_address]] Connection connection_;  // what follows stands in its padding
   Stage stage_ : 3 = Stage::Waiting;
   bool is_listed_ : 1 = false;           // for look_behind()
+  bool is_remote_ : 1 = false;           // the socket's peer may vanish in silence
   std::uint8_t read_doublings_ : 4 = 0;  // of read_size(); it grows with what the socket has
   Flow flow_;
   ShortText client_;
@@ -143,6 +148,7 @@ class Relay : public Conversation, private ReadinessOwner {
   Time armed_ = Time::max();  // on_deadline() comes then
 
  private:
+  Time next_look_for_peer() const;
   void on_ready(Ready ready) noexcept override;
   void read_ended();
   void write_now(iovec* parts, int count, std::size_t size);
@@ -151,6 +157,7 @@ class Relay : public Conversation, private ReadinessOwner {
   void reset();
   void close(std::string_view end);
   void log_conversation(std::string_view end) const;
+  void log_descriptors() const;
   std::string_view fin_words() const;
 
   std::uint64_t read_ = 0, written_ = 0;  // bytes of the stream, from and to the socket

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cloudbus/app/config/config.h"
+#include "cloudbus/app/roster/descriptor_share.h"
 #include "cloudbus/core/base/uuid.h"
 #include "cloudbus/core/flow/window.h"
 #include "cloudbus/core/session/queue_limit.h"
@@ -26,6 +27,7 @@ struct Shared {
   const Uuid boot_id;
   Sessions& sessions;
   SmallTraffic small_traffic{};
+  Descriptors descriptors{};
 };
 
 class Context {

@@ -34,6 +34,8 @@ class Conversation : public TimerOwner {
   virtual void on_stopped(LegId leg, StreamCode code) = 0;
   // The stream is gone; what came before is delivered, then the socket is reset.
   virtual void on_reset(LegId leg, StreamCode code) = 0;
+  // Before it, where the other end said why.
+  virtual void on_reset_reason(std::string_view) {}
 
   // The stream may send: reads from the socket into the session.
   virtual void fill(Session& session, const Session::Quantum& quantum, LegId leg) = 0;

@@ -24,6 +24,7 @@ class Roster {
   Conversation& add(std::unique_ptr<Conversation> conversation);
   Conversation* find(OwnerId id);  // of one of its legs, too
   bool is_empty() const { return conversations_.empty(); }
+  std::size_t size() const { return conversations_.size(); }
   template <typename Visit>
   void for_each(Visit visit) {
     for (auto& [id, conversation] : conversations_) visit(*conversation);

@@ -30,6 +30,8 @@ class Backends final : public Service, private CheckOwner {
   };
   // The only server, where it has one address that does not change, or is a builtin.
   std::optional<ServerIndex> only() const;
+  // The checks say of every address that it cannot be connected to.
+  bool is_down() const;
   // All, the one to be tried first in front; none while names are not known.
   std::vector<Candidate> candidates(std::string_view client);
 

@@ -4,10 +4,12 @@
 // What a segment does: takes links from controllers, and connects each of their streams to a backend.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cloudbus/app/link/parking.h"
 #include "cloudbus/app/link/peer.h"
+#include "cloudbus/app/log/log.h"
 #include "cloudbus/app/segment/backends.h"
 #include "cloudbus/app/segment/builtins.h"
 #include "cloudbus/app/segment/dial_queue.h"
@@ -23,6 +25,8 @@ class Segment final : public RoleLogic {
   // A controller's link; owns `fd` from here on.
   void on_link(const Origin& origin, int fd, const Address& address);
 
+  // A socket is being connected to a server.
+  static void on_dialled(int fd, const Address& server, ServiceId service);
   DialQueue& dial_queue() { return dial_queue_; }
   Builtins& builtins() { return builtins_; }
 
@@ -41,11 +45,14 @@ class Segment final : public RoleLogic {
 
  private:
   Service* find_service(const Peer& peer, const std::string& name);
-  void refuse(Peer& peer, const Event& event);
+  bool is_loop(Peer& peer, const OpenRequest& request) const;
+  void refuse_loop(Peer& peer, const Event& event, const Service& service);
+  void refuse(Peer& peer, const Event& event, StreamCode code, std::string_view words, std::vector<Field> fields);
+  static void end(Peer& peer, const Event& event, StreamCode code, std::string_view reason);
   void check_origins(const Config& config);
   void drain_link(Peer& peer);
   void close_drained();
-  void resume(PeerId id, const ResumeClaim& claim, Peer::Handover link);
+  void resume(PeerId id, const ResumeClaim& claim, const std::string& over, Peer::Handover link);
 
   Worker& worker_;
   Services services_;

@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cloudbus/app/config/config.h"
+#include "cloudbus/app/roster/context.h"
 #include "cloudbus/core/policy/balance.h"
 
 namespace cloudbus {
@@ -79,6 +81,11 @@ class Service {
   const ServiceRef& current() const { return current_; }
   const ServiceConfig& config() const { return *config_; }
 
+  // What it has of what all services share. Before there are conversations.
+  void join(Context& context);
+  DescriptorShare& descriptors() { return *descriptors_; }
+  Budget& memory() { return *memory_; }
+
   Balance& balance() { return balance_; }
   // Of the current configuration, in its order.
   std::span<const ServerIndex> servers() const { return servers_; }
@@ -123,6 +130,8 @@ class Service {
   ServiceRef current_;  // none when it is retired
   std::size_t versions_ = 0;
   std::uint64_t conversations_ = 0;
+  std::shared_ptr<DescriptorShare> descriptors_;
+  std::optional<Budget> memory_;
   Balance balance_;
   std::vector<Slot> slots_;  // by ServerIndex
   std::vector<ServerIndex> servers_;

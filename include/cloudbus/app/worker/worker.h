@@ -44,16 +44,21 @@ class Worker final : public Context {
  private:
   void end_turn();
   void check_drained();
+  void look_at_crowd();
   void abort_everything();
+  void give_memory_back();
 
   Roster roster_{*this};
   Links links_{*this, roster_};
   Directory directory_{*this};
   std::unique_ptr<RoleLogic> role_;
 
+  std::size_t crowd_ = 0;                                       // the most conversations since the heap was trimmed
+  Timer trim_timer_{timers(), [this] { give_memory_back(); }};  // set after a crowd
   bool draining_ = false;
   Time drain_deadline_ = Time::max();
   Timer drain_timer_{timers(), [] {}};  // check_drained() looks at the time
+  Timer log_timer_{timers(), [] {}};    // the end of the turn writes the log
   std::function<void()> on_drained_;
 };
 

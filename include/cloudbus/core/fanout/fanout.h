@@ -95,6 +95,9 @@ class Fanout {
   // Another server could still be tried: one remains, and no bytes are forgotten.
   bool can_begin() const { return next_ < order_.size() && backlog_.begin() == 0; }
 
+  // Without this leg there would be too few, and no other server could take its place.
+  bool is_last(LegId id) const;
+
   // --- Events of the legs --------------------------------------------------------------------------------------
 
   void on_opened(LegId id);

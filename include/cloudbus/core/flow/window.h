@@ -12,10 +12,15 @@
 namespace cloudbus {
 
 // An amount of memory that windows grow in and that buffered bytes are counted against. A budget may be part of another
-// one.
+// one, or the share of one of those who have it in common: core/policy/share.h.
 class Budget {
  public:
   explicit Budget(std::uint64_t bytes, Budget* whole = nullptr) : limit_(bytes), whole_(whole) {}
+  // A share is pressed and exhausted only where it holds more than the others leave it.
+  struct Share {};
+  Budget(Share, Budget& whole) : limit_(whole.limit_), whole_(&whole), is_share_(true) {}
+  Budget(const Budget&) = delete;
+  Budget& operator=(const Budget&) = delete;
 
   // For window growth: all of `bytes`, or nothing.
   bool reserve(std::uint64_t bytes);
@@ -37,13 +42,14 @@ class Budget {
   // What was reserved stays; nothing more is while there is more than the new limit.
   void set_limit(std::uint64_t bytes) { limit_ = bytes; }
   std::uint64_t buffered() const { return buffered_; }
-  bool pressed() const { return buffered_ > limit_ / 2 || (whole_ && whole_->pressed()); }
-  bool exhausted() const { return buffered_ > limit_ || (whole_ && whole_->exhausted()); }
+  bool pressed() const;
+  bool exhausted() const;
 
  private:
   std::uint64_t limit_;
   Budget* whole_;
   std::uint64_t reserved_ = 0, buffered_ = 0, kept_ = 0;
+  bool is_share_ = false;
 };
 
 // The credit that one stream has been given, and the window from which it is given.
@@ -68,7 +74,9 @@ class ReceiveWindow {
   void receive(std::uint64_t bytes) { received_ += bytes; }
 
   // `bytes` were handed on; returns the new limit when it is time to grant it. `round_trip` 0 is unknown.
-  std::optional<std::uint64_t> consume(std::uint64_t bytes, Time now, Duration round_trip, Budget& budget);
+  // `is_pressed`: only little credit is given until there is more memory.
+  std::optional<std::uint64_t> consume(std::uint64_t bytes, Time now, Duration round_trip, Budget& budget,
+                                       bool is_pressed);
 
   // Gives back what growth reserved.
   void close(Budget& budget);

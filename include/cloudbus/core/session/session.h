@@ -11,6 +11,7 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "cloudbus/core/base/bytes.h"
@@ -50,8 +51,19 @@ struct Event {
   Bytes data{};
   bool ends_frame = false;  // `data` is the last of its frame; what the peer read in one go may end here
   StreamCode code = StreamCode::Cancelled;
+  std::string_view reason{};             // of a Reset; valid as `data`
   const OpenRequest* request = nullptr;  // valid until the next call of receive()
   const ResumeFrame* resume = nullptr;   // as long as `request`
+};
+
+// Is told of every frame, for people who look for a fault.
+class FrameTrace {
+ public:
+  // Of DATA that was sent, several frames may be told as one.
+  virtual void on_frame(bool is_sent, FrameType type, std::uint8_t flags, std::size_t length, StreamId stream) = 0;
+
+ protected:
+  ~FrameTrace() = default;
 };
 
 // Why a session ended.
@@ -105,15 +117,18 @@ class Session {
   void finish(StreamId stream);
   // This end no longer reads.
   void stop(StreamId stream, StreamCode code);
-  // Ends the stream at once, in both directions.
-  void reset(StreamId stream, StreamCode code);
-  // `bytes` that were received were handed on.
-  void consumed(StreamId stream, std::size_t bytes, Time now);
+  // Ends the stream at once, in both directions. The reason is for people; a peer that knows of none does not get it.
+  void reset(StreamId stream, StreamCode code, std::string_view reason = {});
+  // `bytes` that were received were handed on. `is_pressed`: there is little memory for this stream.
+  void consumed(StreamId stream, std::size_t bytes, Time now, bool is_pressed);
+  void consumed(StreamId stream, std::size_t bytes, Time now) { consumed(stream, bytes, now, budget_.pressed()); }
   // Segment: a stream and the work behind it have ended; the peer may open another stream.
   void release();
 
   // --- The session ---------------------------------------------------------------------------------------------
 
+  // Null for none.
+  void set_trace(FrameTrace* trace) { trace_ = trace; }
   bool is_established() const { return state_ == State::Established; }
   bool is_closed() const { return state_ == State::Closed; }
   const Closed& closed() const { return closed_; }
@@ -137,6 +152,8 @@ class Session {
   // Pings, unless an answer is awaited. Within `apart` after the last ping it waits, and then pings only if no byte has
   // come.
   void check(Time now, Duration apart = Duration::zero());
+  // How long an answer may take before it is asked for: long enough for a slow link, short for whoever waits.
+  Duration patience() const;
   // When a ping was sent that no byte has followed; Time::max() otherwise.
   Time silent_since() const;
   // Pings, acknowledges, and detects a silent peer. May end the session: look at is_closed() and is_silent().
@@ -209,7 +226,6 @@ class Session {
   std::optional<Event> on_hello(Bytes payload, Time now);
   std::optional<Event> on_open(Bytes payload);
   std::optional<Event> on_accept(Bytes payload, Time now);
-  bool refuses_streams(StreamCode& code) const;
   std::optional<Event> on_credit(Bytes payload, Time now);
   std::optional<Event> on_reset(Bytes payload, Time now);
   std::optional<Event> on_stop(Bytes payload, Time now);
@@ -224,6 +240,7 @@ class Session {
   std::optional<Event> idle_frame(Time now);
 
   std::byte* append(FrameType type, StreamId stream, std::size_t length, std::uint8_t flags = 0);
+  bool has_reasons() const { return own_.takes_reasons && peer_.takes_reasons; }
   void agree_on_resuming();
   bool is_full() const;
   std::uint64_t most_kept() const;
@@ -233,6 +250,8 @@ class Session {
   void ping(Time now);
   Time ping_deadline() const;
   void ping_late(Time now);
+  Time ask_at() const;
+  void on_heard(Time now);
   void measured(Duration sample, Time now);
   void grant_streams();
   void schedule(StreamId id, Stream& stream);
@@ -253,6 +272,7 @@ class Session {
   Scheduler scheduler_;
   std::unordered_map<StreamId, Stream> streams_;
   Closed closed_;
+  FrameTrace* trace_ = nullptr;
 
   // What is being received: a preface, a header, or the payload of a frame that is not DATA.
   std::array<std::byte, kHeaderSize + kMaxControl> partial_;
@@ -299,6 +319,9 @@ class Session {
   };
   std::deque<RoundTrip> round_trips_;  // of the last 10 s
   Duration round_trip_{0};
+  // Something went out that nothing has followed: since then; Time::max() otherwise.
+  Time unanswered_since_ = Time::max();
+  std::uint64_t taken_when_heard_ = 0;  // Output::taken()
 };
 
 }  // namespace cloudbus

@@ -46,12 +46,20 @@ enum class StreamCode : std::uint16_t {
   LinkLost = 15,  // never on the wire
   ResumeTimeout = 16,
   SessionLost = 17,  // never on the wire
+  ServerDown = 18,
+  NoPorts = 19,
+  Loop = 20,
+  NoLink = 21,     // never on the wire
+  NoSegment = 22,  // never on the wire
 };
 
 // The link broke: it is not known which bytes of the stream the other end has.
 constexpr bool is_loss(StreamCode code) {
   return code == StreamCode::LinkLost || code == StreamCode::ResumeTimeout || code == StreamCode::SessionLost;
 }
+
+// The client got nothing of what it came for, and somebody should know: its line in the log is a warning.
+bool is_failure(StreamCode code);
 
 std::string_view name_of(Role role);
 std::string_view name_of(LinkCode code);

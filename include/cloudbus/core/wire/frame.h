@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "cloudbus/core/base/bytes.h"
 
@@ -21,6 +22,8 @@ inline constexpr std::size_t kMaxOpen = 1'024;                             // se
 inline constexpr std::size_t kMaxControl = 1'024;                          // the longest payload that is not DATA
 inline constexpr std::size_t kResumeSize = 64;                             // section 9.2
 inline constexpr std::size_t kMaxCloseReason = 256;                        // section 5.1
+inline constexpr std::size_t kReset = 10;                                  // section 3.6, without a reason
+inline constexpr std::size_t kMaxResetReason = 256;                        // section 3.6
 inline constexpr StreamId kNoMoreStreams = ~StreamId{0};                   // section 6, the first GOAWAY
 inline constexpr std::uint64_t kMaxOffset = (std::uint64_t{1} << 63) - 1;  // section 4
 
@@ -49,6 +52,9 @@ struct FrameHeader {
   std::uint16_t length = 0;
   StreamId stream = 0;
 };
+
+// "DATA", as in the table of section 2.1.
+std::string_view name_of(FrameType type);
 
 std::byte* encode(std::byte* out, const FrameHeader& header);
 

@@ -57,9 +57,10 @@ struct Hello {
   std::uint32_t initial_window = 256 * 1024;  // bytes, toward the sender of the HELLO
   std::uint64_t max_streams = 0;              // over the life of the session
   Uuid boot_id{};
-  std::string software;
+  std::string software{};
   std::optional<SessionKey> session{};  // a segment's
   std::optional<ResumeOffer> resume{};
+  bool takes_reasons = false;  // RESET may have a reason, where both ends say so
 };
 
 std::vector<std::byte> encode(const Hello& hello);
@@ -77,11 +78,34 @@ std::array<std::byte, kResumeSize> encode(const ResumeFrame& resume);
 // `payload` holds kResumeSize bytes.
 ResumeFrame decode_resume(Bytes payload);
 
+// A process on the host of the controller.
+struct ProcessId {
+  std::uint32_t pid = 0;
+  std::uint64_t pid_namespace = 0;  // st_ino of /proc/self/ns/pid: namespaces(7)
+
+  bool operator==(const ProcessId&) const = default;
+};
+
+// The two ends of a TCP connection, the one that connected first: for each the port (2 bytes) and the address (4 or 16
+// bytes). Without bytes it is none.
+struct ConnectionEnds {
+  static constexpr std::size_t kIpv4 = 12, kIpv6 = 36;
+
+  std::array<std::byte, kIpv6> bytes{};
+  std::uint8_t size = 0;
+
+  Bytes view() const { return Bytes(bytes).first(size); }
+};
+
 struct OpenRequest {
   Uuid conversation{};
   std::int8_t priority = 0;
   std::string service;  // at most 255 bytes
   std::string client;   // the client's address as text, at most 255 bytes
+  // The controller has no other server for the client: a refused dial is to be tried again.
+  bool retry = false;
+  std::optional<ProcessId> client_process{};  // of a client that came over a Unix socket
+  ConnectionEnds client_ends{};               // of the connection of a client that came over TCP
 };
 
 std::vector<std::byte> encode(const OpenRequest& request);
