@@ -2,10 +2,12 @@
 #include "cloudbus/net/address.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <strings.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -19,9 +21,7 @@ namespace {
 constexpr std::size_t kUnixHeader = offsetof(sockaddr_un, sun_path);
 constexpr std::size_t kUnixName =
     sizeof(sockaddr_un::sun_path) - 1;  // a path needs a NUL at its end, an abstract name one in front
-constexpr std::string_view kAllowed =
-    "allowed are tcp://HOST:PORT, tcp://IPV4:PORT, tcp://[IPV6]:PORT, unix:///PATH, unix:@NAME, srv:NAME, "
-    "urn:bus:NAME, naptr:NAME, builtin:echo and builtin:discard";
+constexpr std::size_t kMostZone = IF_NAMESIZE - 1;
 constexpr std::size_t kMostName = 253, kMostLabel = 63;  // bytes; RFC 1035, section 2.3.4
 
 EndpointResult failed(std::string error) { return {std::nullopt, std::move(error)}; }
@@ -85,7 +85,35 @@ EndpointResult parse_urn_endpoint(std::string_view text) {
   return {Endpoint{Endpoint::Kind::Urn, {}, urn->text, 0}, {}};
 }
 
-EndpointResult parse_tcp(std::string_view text) {
+// What is wrong with the zone of an IPv6 address, or nothing.
+std::string zone_error(std::string_view zone, const Address& address) {
+  if (zone.empty()) return "the zone behind the % is missing; write tcp://[fe80::1%eth0]:80";
+  bool is_name = std::ranges::all_of(zone, [](char c) { return c > ' ' && c != '/' && c != '%' && c != '\x7f'; });
+  if (!is_name || zone.size() > kMostZone)
+    return "the zone is no name of an interface; write one of at most " + std::to_string(kMostZone) +
+           " bytes, as in tcp://[fe80::1%eth0]:80";
+  if (!address.is_link_local()) return "only a link-local address (fe80::) has a zone; write tcp://[::1]:80";
+  return {};
+}
+
+EndpointResult parse_ipv6(std::string_view text, std::uint16_t port) {
+  std::size_t percent = text.find('%');
+  std::string host(text.substr(0, percent));
+  sockaddr_in6 in6{};
+  in6.sin6_family = AF_INET6;
+  in6.sin6_port = htons(port);
+  if (inet_pton(AF_INET6, host.c_str(), &in6.sin6_addr) != 1)
+    return failed("\"" + host + "\" is not an IPv6 address; write tcp://[::1]:80");
+  Address address = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in6), sizeof in6);
+  if (percent != std::string_view::npos) {
+    std::string_view zone = text.substr(percent + 1);
+    if (std::string error = zone_error(zone, address); !error.empty()) return failed(error);
+    address = address.with_zone(zone);
+  }
+  return {Endpoint{Endpoint::Kind::Tcp, address, {}, 0}, {}};
+}
+
+EndpointResult parse_tcp(std::string_view text, int least_port) {
   bool bracketed = text.starts_with('[');
   std::size_t close = bracketed ? text.find(']') : 0;
   if (close == std::string_view::npos) return failed("the [ of an IPv6 address has no ]; write tcp://[::1]:80");
@@ -98,20 +126,13 @@ EndpointResult parse_tcp(std::string_view text) {
     return failed("the port is missing; write tcp://ADDRESS:PORT with a port of 1 to 65535");
   }
   auto port = parse_port(text.substr(colon + 1));
-  if (!port) return failed("the port is not a number of 0 to 65535; write tcp://ADDRESS:PORT and nothing after it");
+  if (!port)
+    return failed("the port is not a number of " + std::to_string(least_port) +
+                  " to 65535; write tcp://ADDRESS:PORT and nothing after it");
 
   std::string host(bracketed ? text.substr(1, close - 1) : text.substr(0, colon));
   if (host.empty()) return failed("the address is missing; write tcp://ADDRESS:PORT");
-  if (bracketed) {
-    sockaddr_in6 in6{};
-    in6.sin6_family = AF_INET6;
-    in6.sin6_port = htons(*port);
-    if (inet_pton(AF_INET6, host.c_str(), &in6.sin6_addr) != 1) {
-      return failed("\"" + host + "\" is not an IPv6 address; write tcp://[::1]:80, without a zone");
-    }
-    return {Endpoint{Endpoint::Kind::Tcp, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in6), sizeof in6), {}, 0},
-            {}};
-  }
+  if (bracketed) return parse_ipv6(host, *port);
   sockaddr_in in{};
   in.sin_family = AF_INET;
   in.sin_port = htons(*port);
@@ -141,6 +162,8 @@ EndpointResult parse_unix(std::string_view text) {
   auto size = static_cast<socklen_t>(kUnixHeader + text.size() + 1);
   return {Endpoint{kind, Address::from_sockaddr(reinterpret_cast<sockaddr*>(&un), size), {}, 0}, {}};
 }
+
+std::string with_percent(const std::string& zone) { return zone.empty() ? zone : "%" + zone; }
 
 // Every conversation needs one, and inet_ntop is slow.
 std::string ipv4_text(std::uint32_t host, int port) {
@@ -173,6 +196,47 @@ bool Address::is_loopback() const {
   return family() == AF_INET && ntohl(in_.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
+bool Address::is_wildcard() const {
+  if (family() == AF_INET6) return IN6_IS_ADDR_UNSPECIFIED(&in6_.sin6_addr);
+  return family() == AF_INET && in_.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+bool Address::is_link_local() const { return family() == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&in6_.sin6_addr); }
+
+bool Address::is_mapped() const { return family() == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6_.sin6_addr); }
+
+std::string Address::zone() const {
+  if (family() != AF_INET6) return {};
+  if (zoned_.zone[0] != '\0') return zoned_.zone;
+  if (in6_.sin6_scope_id == 0) return {};
+  char name[IF_NAMESIZE];
+  return ::if_indextoname(in6_.sin6_scope_id, name) ? name : std::to_string(in6_.sin6_scope_id);
+}
+
+Address Address::with_zone(std::string_view zone) const {
+  Address result = *this;
+  std::size_t size = std::min(zone.size(), sizeof result.zoned_.zone - 1);
+  std::memset(result.zoned_.zone, 0, sizeof result.zoned_.zone);
+  std::memcpy(result.zoned_.zone, zone.data(), size);
+  return result;
+}
+
+std::optional<Address> Address::in_its_zone() const {
+  if (family() != AF_INET6 || zoned_.zone[0] == '\0') return *this;
+  std::string_view zone = zoned_.zone;
+  std::uint32_t index = 0;
+  auto [end, error] = std::from_chars(zone.data(), zone.data() + zone.size(), index);
+  bool is_number = error == std::errc() && end == zone.data() + zone.size();  // RFC 4007, section 11.2
+  if (!is_number) index = ::if_nametoindex(zoned_.zone);
+  if (index == 0) {
+    errno = ENODEV;
+    return std::nullopt;
+  }
+  Address result = *this;
+  result.in6_.sin6_scope_id = index;
+  return result;
+}
+
 int Address::port() const {
   if (family() == AF_INET) return ntohs(in_.sin_port);
   return family() == AF_INET6 ? ntohs(in6_.sin6_port) : 0;
@@ -199,7 +263,7 @@ std::string Address::to_string() const {
     case AF_INET: return ipv4_text(ntohl(in_.sin_addr.s_addr), port());
     case AF_INET6:
       inet_ntop(AF_INET6, &in6_.sin6_addr, text, sizeof text);
-      return "[" + std::string(text) + "]:" + std::to_string(port());
+      return "[" + std::string(text) + with_percent(zone()) + "]:" + std::to_string(port());
     case AF_UNIX: return is_abstract() ? "unix:@" + std::string(name().substr(1)) : "unix:" + path();
     default: return "none";
   }
@@ -211,7 +275,8 @@ bool Address::operator==(const Address& other) const {
     case AF_INET: return in_.sin_port == other.in_.sin_port && in_.sin_addr.s_addr == other.in_.sin_addr.s_addr;
     case AF_INET6:
       return in6_.sin6_port == other.in6_.sin6_port && in6_.sin6_scope_id == other.in6_.sin6_scope_id &&
-             IN6_ARE_ADDR_EQUAL(&in6_.sin6_addr, &other.in6_.sin6_addr);
+             IN6_ARE_ADDR_EQUAL(&in6_.sin6_addr, &other.in6_.sin6_addr) &&
+             std::strcmp(zoned_.zone, other.zoned_.zone) == 0;
     default: return name() == other.name();
   }
 }
@@ -241,8 +306,8 @@ bool Endpoint::operator==(const Endpoint& other) const {
          (is_builtin() || is_name() || address == other.address);
 }
 
-EndpointResult parse_endpoint(std::string_view text) {
-  if (take_prefix(text, "tcp://")) return parse_tcp(text);
+EndpointResult parse_endpoint(std::string_view text, const EndpointRules& rules) {
+  if (take_prefix(text, "tcp://")) return parse_tcp(text, rules.least_port);
   if (take_prefix(text, "unix:")) return parse_unix(text);
   if (take_prefix(text, "builtin:")) {
     if (same_word(text, "echo")) return {Endpoint{Endpoint::Kind::BuiltinEcho, {}, {}, 0}, {}};
@@ -252,7 +317,13 @@ EndpointResult parse_endpoint(std::string_view text) {
   if (take_prefix(text, "srv:")) return parse_name(Endpoint::Kind::Srv, text, "srv:_orders._tcp.example");
   if (take_prefix(text, "naptr:")) return parse_name(Endpoint::Kind::Naptr, text, "naptr:orders.example");
   if (text.size() >= 4 && same_word(text.substr(0, 4), "urn:")) return parse_urn_endpoint(text);
-  return failed("this is not an address; " + std::string(kAllowed));
+  return failed("this is not an address; allowed here are " + std::string(rules.allowed));
+}
+
+bool overlap(const Endpoint& one, const Endpoint& other) {
+  if (one.kind != Endpoint::Kind::Tcp || other.kind != Endpoint::Kind::Tcp) return one == other;
+  const Address &a = one.address, &b = other.address;
+  return a.family() == b.family() && a.port() == b.port() && (a == b || a.is_wildcard() || b.is_wildcard());
 }
 
 }  // namespace cloudbus

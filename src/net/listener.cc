@@ -53,7 +53,9 @@ int bind_with_mode(int fd, const Address& address, mode_t mode) {
 }  // namespace
 
 std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint& endpoint, mode_t mode) {
-  const Address& address = endpoint.address;
+  std::optional<Address> known = endpoint.address.in_its_zone();
+  if (!known) return with_error("cannot listen");
+  const Address& address = *known;
   bool has_file = endpoint.kind == Endpoint::Kind::Unix;
   if (has_file)
     if (auto error = clear_path(address)) return *error;
@@ -78,7 +80,8 @@ ListeningSocket::ListeningSocket(int fd, const Endpoint& endpoint) : fd_(fd), en
   sockaddr_storage name{};
   socklen_t size = sizeof name;
   if (endpoint.kind == Endpoint::Kind::Tcp && ::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) == 0)
-    endpoint_.address = Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size);
+    endpoint_.address =
+        endpoint.address.with_port(Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size).port());
   struct stat info;
   if (endpoint.kind == Endpoint::Kind::Unix && ::lstat(endpoint.address.path().c_str(), &info) == 0) {
     device_ = info.st_dev;

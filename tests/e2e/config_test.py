@@ -160,7 +160,7 @@ a line without an equals sign
                 self.assertEqual(list(self.errors("controller", GOOD["controller"] + key + "\n")), [4])
 
     def test_line_that_is_too_long_is_an_error(self):
-        for length in (200, 1000, 20000, 200000):
+        for length in (4097, 20000, 200000):
             with self.subTest(length):
                 self.assertIn(4, self.errors("segment", GOOD["segment"] + "idle_timeout=" + "1" * length + "\n"))
 
@@ -244,14 +244,16 @@ a line without an equals sign
     def test_several_servers_have_the_mode_of_their_role(self):
         more = "server=unix:@two\nserver=unix:@three\n"
         for role, lines, effective in (
-                ("controller", "", ("mode=full duplex",)),
+                ("controller", "",
+                 ("mode=half duplex", "balance=round robin", "fanout=all", "quorum=1", "lag_limit=16M")),
                 ("controller", more,
                  ("mode=half duplex", "balance=round robin", "fanout=all", "quorum=1", "lag_limit=16M")),
                 ("controller", more + "mode=Full-Duplex\nfanout=2\nbalance=hash\nquorum=2\nlag limit=1m\n",
                  ("mode=full duplex", "balance=hash", "fanout=2", "quorum=2", "lag_limit=1M")),
-                ("controller", "mode=publish\n", ("mode=publish", "fanout=all", "quorum=1", "lag_limit=16M")),
+                ("controller", "mode=publish\n",
+                 ("mode=publish", "balance=round robin", "fanout=all", "quorum=1", "lag_limit=16M")),
                 ("controller", more + "mode=balance\n", ("mode=balance", "balance=round robin")),
-                ("segment", "mode=half duplex\n", ("mode=full duplex",)),
+                ("segment", "mode=half duplex\n", ("mode=half duplex", "balance=round robin")),
                 ("segment", more + "balance=Least_Connections\n", ("mode=balance", "balance=least connections"))):
             with self.subTest(role=role, lines=lines):
                 first = self.program(role, "-f", self.write(GOOD[role] + lines), "-T")
@@ -269,7 +271,9 @@ a line without an equals sign
         for role in ROLES:
             text = self.program(role, "-h")
             self.assertEqual((text.returncode, text.stderr), (0, ""))
-            for flag in ("-f", "-t", "-T", "-l", "-p", "-v", "-V", "-h"):
+            self.assertEqual(self.program(role, "--help").stdout, text.stdout)
+            for flag in ("-f, --file", "-t, --check", "-T, --print", "-l, --log-level", "-p, --pid-file",
+                         "-v, --verbose", "-V, --version", "-h, --help"):
                 self.assertIn(flag, text.stdout)
             version = self.program(role, "-V")
             self.assertEqual((version.returncode, version.stderr), (0, ""))

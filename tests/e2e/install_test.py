@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `make install` and `make uninstall` do, in a folder of their own."""
 
+import json
 import os
 import pathlib
 import re
@@ -9,6 +10,9 @@ import shutil
 import subprocess
 import tempfile
 import unittest
+
+import pair
+import wide_area
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CLOUDBUS_BUILD", "."))
@@ -57,6 +61,34 @@ class Install(unittest.TestCase):
                                    self.installed("sysconfdir", "cloudbus", f"{name}.ini")],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
             self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_samples_are_a_working_echo_pair(self):
+        """As README shows it, in a network where the samples' ports are free."""
+        if os.geteuid() != 0 or not shutil.which("ip"):
+            self.skipTest("network namespaces are root's")
+        name = f"cloudbus-{os.getpid()}-0-near"
+        try:
+            network = wide_area.Namespace(name, "127.0.0.1")
+        except OSError as error:
+            self.skipTest(str(error))
+        self.addCleanup(network.delete)
+        network.run(["ip", "link", "set", "lo", "up"])
+        shown = re.search(r"^    segment &\n    controller &\n    (exec 3.*)$", (SOURCE / "README.md").read_text(), re.MULTILINE)
+        logs = []
+        for program in ("segment", "controller"):
+            log = self.root / f"{program}.log"
+            logs.append(log)
+            with open(log, "wb") as file:
+                process = network.popen([self.installed("bindir", program), "-f",
+                                         self.installed("sysconfdir", "cloudbus", f"{program}.ini")],
+                                        stdin=subprocess.DEVNULL, stderr=file, preexec_fn=pair.die_with_parent(9))
+            self.addCleanup(process.wait)
+            self.addCleanup(process.terminate)
+            pair.wait_for(lambda path=log: " ready" in path.read_text(), f"the {program}")
+        done = network.run(["bash", "-c", shown[1]])
+        self.assertEqual(done.stdout, b"hello\n")
+        for log in logs:
+            pair.wait_for(lambda path=log: "end=client-fin/server-fin" in path.read_text(), "the conversation's line")
 
     def test_manual_pages_are_there(self):
         for page in ("man8/controller.8", "man8/segment.8", "man5/cloudbus.ini.5", "man7/cloudbus-protocol.7"):
@@ -107,6 +139,35 @@ class Install(unittest.TestCase):
     def test_uninstall_of_untouched_files_leaves_nothing(self):
         make("uninstall", f"DESTDIR={self.root}")
         self.assertEqual(self.files(), [])
+
+
+class Documents(unittest.TestCase):
+    """What a user copies from README, the man pages and etc."""
+
+    DOCUMENTS = ("README.md", "man/cloudbus.ini.5", "man/controller.8", "man/segment.8")
+
+    def test_no_example_makes_a_loop(self):
+        """Both files of an example may be tried on one host: the segment's server is no controller's bind."""
+        for name in self.DOCUMENTS:
+            lines = re.findall(r"^ *(bind|server) = tcp://(?:127\.0\.0\.1|localhost):(\d+)", (SOURCE / name).read_text(),
+                               re.MULTILINE)
+            binds = {port for key, port in lines if key == "bind"} - {"7900"}
+            servers = {port for key, port in lines if key == "server"} - {"7900"}
+            self.assertTrue(binds | servers or name.endswith("segment.8"), name)
+            self.assertFalse(binds & servers, f"{name}: {binds & servers}")
+
+    def test_packages_of_the_build_are_those_of_bootstrap(self):
+        wanted = re.search(r"^demo_packages=\((.*?)\)", (SOURCE / "bootstrap").read_text(), re.DOTALL | re.MULTILINE)[1]
+        named = re.search(r"^    apt install (.*?)\n\n", (SOURCE / "README.md").read_text(), re.DOTALL | re.MULTILINE)[1]
+        self.assertEqual(set(named.replace("\\\n", " ").split()), set(wanted.split()) - {"python3"})
+
+    def test_probes_of_the_examples_are_no_silent_connections(self):
+        kubernetes = (SOURCE / "etc/kubernetes/orders.yaml").read_text()
+        self.assertNotIn("tcpSocket", kubernetes)
+        self.assertIn("pg_isready", kubernetes)
+        for check in json.loads((SOURCE / "etc/consul/cloudbus-orders.json").read_text())["service"]["checks"]:
+            self.assertIn("args", check)
+            self.assertNotIn("tcp", check)
 
 
 class Lists(unittest.TestCase):

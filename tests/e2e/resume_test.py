@@ -165,6 +165,20 @@ class Resume(ResumeCase):
             counted.pop("replayed")  # depends on how far the bytes were
             self.assertEqual(counted, {"lost": 3, "resumed": 2, "given_up": 1, "streams_carried": 6, "streams_lost": 3})
 
+    def test_idle_sessions_are_counted_alike_at_both_ends(self):
+        backend = self.backend(pair.echo)
+        cutter, controller, segment = self.cut_pair(backend.url, controller="resume=1 s", segment="resume=1 s",
+                                                    segment_global="log_level=debug")
+        mark = segment.mark()
+        cutter.cut()
+        controller.wait_link(count=2)
+        segment.wait_log(lambda r: r.message == "given up", "the end of the idle session", mark)
+        with self.connect(controller.address()) as client:
+            self.assertEqual(client.exchange(b"hello"), b"hello")
+        for daemon in (controller, segment):
+            counted = self.totals(daemon)
+            self.assertEqual((counted["lost"], counted["given_up"], counted["streams_lost"]), (1, 0, 0), daemon.name)
+
     def transfer(self, link, threads=1):
         """Big transfers both ways, 50 conversations and a fan-out while all links are cut again and again."""
         size = pair.scaled(SIZE)

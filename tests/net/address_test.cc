@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <cstring>
 
 namespace cloudbus {
@@ -82,7 +83,11 @@ TEST(Endpoint, PortsOutOfRangeAndOtherMistakesAreErrors) {
                            "tcp://[::1]x:80",
                            "tcp://[]:80",
                            "tcp://[::g]:80",
-                           "tcp://[fe80::1%eth0]:80",
+                           "tcp://[fe80::1%]:80",
+                           "tcp://[fe80::1%a/b]:80",
+                           "tcp://[fe80::1%sixteen-letters-]:80",
+                           "tcp://[::1%lo]:80",
+                           "tcp://[%lo]:80",
                            "tcp://127.0.0.1:80 x",
                            "127.0.0.1:80",
                            "udp://127.0.0.1:80",
@@ -121,6 +126,56 @@ TEST(Endpoint, EqualMeansTheSameSocket) {
   EXPECT_FALSE(endpoint("tcp://0.0.0.0:80") == endpoint("tcp://[::]:80"));
   EXPECT_FALSE(endpoint("unix:@/a") == endpoint("unix:/a"));
   EXPECT_FALSE(endpoint("builtin:echo") == endpoint("builtin:discard"));
+}
+
+TEST(Endpoint, AZoneIsKeptAsItWasWritten) {
+  EXPECT_EQ(canonical("tcp://[FE80::1%Eth0.5:1]:80"), "tcp://[fe80::1%Eth0.5:1]:80");
+  auto endpoint = [](std::string_view text) { return *parse_endpoint(text).endpoint; };
+  EXPECT_EQ(endpoint("tcp://[fe80::1%eth0]:80"), endpoint("tcp://[fe80:0::1%eth0]:80"));
+  EXPECT_FALSE(endpoint("tcp://[fe80::1%eth0]:80") == endpoint("tcp://[fe80::1%eth1]:80"));
+  EXPECT_EQ(endpoint("tcp://[fe80::1%eth0]:80").address.with_port(81).to_string(), "[fe80::1%eth0]:81");
+}
+
+std::uint32_t scope_of(const Address& address) {
+  return reinterpret_cast<const sockaddr_in6*>(address.data())->sin6_scope_id;
+}
+
+TEST(Address, AZoneBecomesANumberWhenItIsUsed) {
+  Address loopback = parse_endpoint("tcp://[fe80::1%lo]:80").endpoint->address;
+  EXPECT_EQ(scope_of(loopback), 0u);
+  ASSERT_TRUE(loopback.in_its_zone());
+  EXPECT_EQ(scope_of(*loopback.in_its_zone()), if_nametoindex("lo"));
+  EXPECT_EQ(scope_of(*parse_endpoint("tcp://[fe80::1%77]:80").endpoint->address.in_its_zone()), 77u);
+  errno = 0;
+  EXPECT_FALSE(parse_endpoint("tcp://[fe80::1%nowhere0]:80").endpoint->address.in_its_zone());
+  EXPECT_EQ(errno, ENODEV);
+  Address plain = parse_endpoint("tcp://127.0.0.1:80").endpoint->address;
+  EXPECT_EQ(plain.in_its_zone(), plain);
+}
+
+TEST(Address, TheZoneOfAPeerIsShownByItsName) {
+  sockaddr_in6 in6{};
+  in6.sin6_family = AF_INET6;
+  in6.sin6_addr.s6_addr[0] = 0xfe;
+  in6.sin6_addr.s6_addr[1] = 0x80;
+  in6.sin6_port = htons(9);
+  in6.sin6_scope_id = if_nametoindex("lo");
+  auto* data = reinterpret_cast<sockaddr*>(&in6);
+  EXPECT_EQ(Address::from_sockaddr(data, sizeof in6).to_string(), "[fe80::%lo]:9");
+  in6.sin6_scope_id = 999999;
+  EXPECT_EQ(Address::from_sockaddr(data, sizeof in6).to_string(), "[fe80::%999999]:9");
+}
+
+TEST(Endpoint, OneThatTakesEveryAddressOverlapsWithEveryOther) {
+  auto both = [](std::string_view one, std::string_view other) {
+    return overlap(*parse_endpoint(one).endpoint, *parse_endpoint(other).endpoint);
+  };
+  EXPECT_TRUE(both("tcp://0.0.0.0:80", "tcp://127.0.0.1:80"));
+  EXPECT_TRUE(both("tcp://[fe80::1%eth0]:80", "tcp://[::]:80"));
+  EXPECT_FALSE(both("tcp://0.0.0.0:80", "tcp://[::1]:80"));
+  EXPECT_FALSE(both("tcp://0.0.0.0:80", "tcp://127.0.0.1:81"));
+  EXPECT_FALSE(both("tcp://127.0.0.1:80", "tcp://127.0.0.2:80"));
+  EXPECT_TRUE(both("unix:@a", "unix:@a"));
 }
 
 TEST(Address, WhatTheKernelGivesIsShown) {

@@ -5,7 +5,9 @@
 #include <unordered_map>
 
 #include "cloudbus/app/config/ini.h"
+#include "cloudbus/app/config/key_errors.h"
 #include "cloudbus/app/config/keys.h"
+#include "cloudbus/app/config/slips.h"
 #include "cloudbus/app/config/values.h"
 
 namespace cloudbus {
@@ -38,6 +40,7 @@ class ConfigReader {
   ConfigResult read(IniText ini) {
     config_.files = std::move(ini.files);
     errors_ = std::move(ini.errors);
+    for (LineError& error : errors_) add_missing_equals(error);
     may_share_bind_ = std::ranges::any_of(ini.sections, [](const IniSection& section) {
       return is_daemon(section) && (section.damaged || has_key(section, "bind"));
     });
@@ -52,6 +55,15 @@ class ConfigReader {
   }
 
  private:
+  // "threads 4" was perhaps meant to have a =.
+  void add_missing_equals(LineError& error) const {
+    constexpr std::string_view kSpaces = " \t";
+    std::string_view words = error.words, key = words.substr(0, words.find_first_of(kSpaces));
+    if (key.size() == words.size() || !is_key(config_.role, normal_word(key))) return;
+    std::string_view value = words.substr(words.find_first_not_of(kSpaces, key.size()));
+    error.text += perhaps(key, {{std::string(value)}, {}});
+  }
+
   void read_section(const IniSection& section) {
     bool daemon = is_daemon(section);
     auto [first, is_new] = section_lines_.emplace(daemon ? kDaemonSection : section.name, section.line);
@@ -91,9 +103,25 @@ class ConfigReader {
         error = "the value is missing; write " + name + " = VALUE";
       } else {
         error = key->set(config_.role, target, entry);
+        if (!error.empty()) error += perhaps_meant(*key, entry);
       }
       if (!error.empty()) fail(entry.line, name + ": " + error);
     }
+  }
+
+  template <class Target>
+  std::string perhaps_meant(const Key<Target>& key, const IniEntry& entry) const {
+    auto is_taken = [&](const std::string& value) {
+      Target scratch;
+      return key.set(config_.role, scratch, {entry.key, value, entry.line}).empty();
+    };
+    if (is_taken(entry.value)) return {};  // it does not fit what stands before it
+    for (const Slip& slip : slips_of(key.name, entry.value)) {
+      bool is_list = slip.values.size() > 1;
+      if ((!is_list || key.times == Times::Many) && std::ranges::all_of(slip.values, is_taken))
+        return perhaps(key.name, slip);
+    }
+    return {};
   }
 
   void check_complete(const IniSection& section) {
@@ -126,6 +154,8 @@ class ConfigReader {
       service.mode = draft.mode == Mode::Publish ? Mode::Publish : Mode::OneToOne;
     }
     check_limits(draft);
+    service.written = {draft.mode.value_or(config_.role == Role::Segment ? Mode::Balance : Mode::HalfDuplex),
+                       service.balance, service.fanout};
     // What means nothing is as if it had not been set.
     if (!several) service.balance = BalancePolicy::RoundRobin;
     if (!fans_out(service.mode)) service.fanout = {};
@@ -162,20 +192,48 @@ class ConfigReader {
     for (const BindConfig& bind : binds) {
       if (bind.endpoint.is_port_zero()) continue;  // another port each time
       auto [first, is_new] = bind_lines_.emplace(bind.endpoint.to_string(), bind.line);
-      if (is_new) continue;
-      fail(bind.line, "bind: " + first->first + " is bound in " + line_words(first->second, bind.line) +
-                          " already; an address is allowed once");
+      if (!is_new) {
+        fail(bind.line, "bind: " + first->first + " is bound in " + line_words(first->second, bind.line) +
+                            " already; an address is allowed once");
+      } else if (const BindConfig* other = find_overlap(bind)) {
+        fail(bind.line, "bind: " + bind.endpoint.to_string() + " overlaps with " + other->endpoint.to_string() +
+                            " in " + line_words(other->line, bind.line) +
+                            "; allowed is the port once, or at different addresses");
+      }
     }
+  }
+
+  // The bind before this one that takes its port at every address, or one address of those that this one takes.
+  const BindConfig* find_overlap(const BindConfig& bind) {
+    if (bind.endpoint.kind != Endpoint::Kind::Tcp) return nullptr;
+    const Address& address = bind.endpoint.address;
+    PortBinds& port = ports_[port_name(address)];
+    const auto& other = address.is_wildcard() && port.first ? port.first : port.wildcard;
+    if (!port.first) port.first = bind;
+    if (address.is_wildcard()) port.wildcard = bind;
+    return other && overlap(other->endpoint, bind.endpoint) && !(other->endpoint == bind.endpoint) ? &*other : nullptr;
   }
 
   void check_loop(const ServiceDraft& draft) {
     for (const ServerConfig& server : draft.service.servers) {
       auto bind = bind_lines_.find(server.endpoint.to_string());
-      if (bind == bind_lines_.end()) continue;
-      fail(server.line, "server: " + bind->first + " is bound by this process itself in " +
-                            line_words(bind->second, server.line) +
-                            ", a loop; allowed are addresses of other processes");
+      const BindConfig* everywhere = wildcard_over(server.endpoint);
+      if (bind == bind_lines_.end() && !everywhere) continue;
+      const SourceLine& line = everywhere ? everywhere->line : bind->second;
+      fail(server.line, "server: " + server.endpoint.to_string() + " is bound by this process itself in " +
+                            line_words(line, server.line) + ", a loop; allowed are addresses of other processes");
     }
+  }
+
+  // The bind that takes a port of this host at every address.
+  const BindConfig* wildcard_over(const Endpoint& server) const {
+    if (server.kind != Endpoint::Kind::Tcp || !server.address.is_loopback()) return nullptr;
+    auto port = ports_.find(port_name(server.address));
+    return port != ports_.end() && port->second.wildcard ? &*port->second.wildcard : nullptr;
+  }
+
+  static std::string port_name(const Address& address) {
+    return std::to_string(address.family()) + ":" + std::to_string(address.port());
   }
 
   ConfigResult finish() {
@@ -204,7 +262,11 @@ class ConfigReader {
   Config config_;
   std::vector<ServiceDraft> drafts_;
   std::vector<LineError> errors_;
-  bool may_share_bind_ = false;  // a [Cloudbus] has a bind, or a line that we could not read
+  struct PortBinds {
+    std::optional<BindConfig> first, wildcard;
+  };
+  std::unordered_map<std::string, PortBinds> ports_;  // by family and port
+  bool may_share_bind_ = false;                       // a [Cloudbus] has a bind, or a line that we could not read
   std::unordered_map<std::string, SourceLine> section_lines_, bind_lines_;
 };
 
@@ -233,10 +295,12 @@ void add_service(std::string& text, const ServiceConfig& service, Role role) {
   if (role == Role::Controller) add_line(text, "priority", std::to_string(service.priority));
   add_line(text, "refresh", word_of(service.refresh));
   add_line(text, "health", format_health(service.health));
-  add_line(text, "mode", word_of(service.mode));
-  if (service.servers.size() > 1) add_line(text, "balance", word_of(service.balance));
-  if (fans_out(service.mode)) {
-    const FanoutLimits& limits = service.fanout;
+  // As it was written: with another server it has to mean the same as the file would.
+  const WrittenMode& written = service.written;
+  add_line(text, "mode", word_of(written.mode));
+  add_line(text, "balance", word_of(written.balance));
+  if (role == Role::Controller && fans_out(written.mode)) {
+    const FanoutLimits& limits = written.fanout;
     add_line(text, "fanout", limits.legs == 0 ? "all" : std::to_string(limits.legs));
     add_line(text, "quorum", std::to_string(limits.quorum));
     add_line(text, "lag_limit", format_size(limits.lag));
@@ -274,7 +338,7 @@ std::string to_ini(const Config& config) {
   std::string text = "[Cloudbus]\n";
   for (const BindConfig& bind : config.shared_binds) add_line(text, "bind", bind.endpoint.to_string());
   add_line(text, "socket_mode", format_file_mode(config.socket_mode));
-  add_line(text, "threads", std::to_string(config.threads));
+  add_line(text, "threads", config.has_auto_threads ? "auto" : std::to_string(config.threads));
   add_line(text, "memory", format_size(config.memory));
   add_line(text, "drain_timeout", format_duration(config.drain_timeout));
   add_line(text, "keepalive", format_keepalive(config.keepalive));

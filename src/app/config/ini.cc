@@ -10,6 +10,12 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <mutex>
+#include <utility>
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
 
 #include "cloudbus/app/config/environment.h"
 #include "cloudbus/app/config/values.h"
@@ -17,6 +23,12 @@
 namespace cloudbus {
 namespace {
 
+constexpr std::size_t kLineEnd = 2;  // a line's end and a NUL
+#ifdef HAVE_INI_MAX_LINE
+constexpr std::size_t kLongestLine = 4096;
+#else
+constexpr std::size_t kLongestLine = INI_MAX_LINE - kLineEnd;
+#endif
 constexpr std::size_t kMostErrors = 100;
 constexpr std::size_t kMostDepth = 16;                     // of files that include files
 constexpr std::size_t kMostBytes = std::size_t{16} << 20;  // of all files: more than 100,000 services
@@ -38,6 +50,17 @@ std::string beside(const std::string& file, const std::string& pattern) {
   return is_absolute || slash == std::string::npos ? pattern : file.substr(0, slash + 1) + pattern;
 }
 
+// The library's own variables, as Debian builds it. On the heap, another one would count.
+void allow_long_lines() {
+#ifdef HAVE_INI_MAX_LINE
+  static std::once_flag once;
+  std::call_once(once, [] {
+    ini_use_stack = true;
+    ini_max_line = static_cast<int>(kLongestLine + kLineEnd);
+  });
+#endif
+}
+
 // What the files say, put together.
 class Reading {
  public:
@@ -52,8 +75,8 @@ class Reading {
     return static_cast<int>(result_.files.size()) - 1;
   }
 
-  void fail(const SourceLine& line, std::string text, bool has_more) {
-    result_.errors.push_back({line, std::move(text)});
+  void fail(const SourceLine& line, std::string text, bool has_more, std::string words = {}) {
+    result_.errors.push_back({line, std::move(text), std::move(words)});
     if (result_.errors.size() < kMostErrors || !has_more) return;
     gave_up_ = true;
     result_.errors.push_back({line, "there are too many errors; the lines behind this one were not read"});
@@ -79,6 +102,7 @@ class Reader {
     constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
     rest_ = text;
     if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
+    allow_long_lines();
     ini_parse_stream(next_line, this, on_key, this);
     settle();
     if (file_ == 0) reading_.result().lines = line_;
@@ -96,7 +120,7 @@ class Reader {
 
   char* next_line(char* out, std::size_t size) {
     settle();
-    const std::size_t most = size - 2;  // behind the line stand its end and a NUL
+    const std::size_t most = size - kLineEnd;
     while (!rest_.empty() && !reading_.gave_up()) {
       // Trimmed: to inih, a line that begins with a space continues the one before.
       std::string_view line = trimmed(take_line());
@@ -111,7 +135,7 @@ class Reader {
       } else {
         std::memcpy(out, line.data(), line.size());
         std::memcpy(out + line.size(), "\n", 2);
-        waiting_ = true;
+        waiting_ = line;
         return out;
       }
     }
@@ -137,7 +161,7 @@ class Reader {
   }
 
   void on_key(std::string_view key, std::string_view value) {
-    waiting_ = false;
+    waiting_ = {};
     auto expanded = expand_environment(value);
     if (!expanded.value) return damage(std::string(key) + ": " + expanded.error);
     if (normal_word(key) == kInclude) return include(*expanded.value);
@@ -169,14 +193,14 @@ class Reader {
 
   // inih keeps to itself that a line had no key.
   void settle() {
-    if (!waiting_) return;
-    waiting_ = false;
-    damage("this line is not understood; allowed are [SECTION], KEY = VALUE, and comments behind a ; or #");
+    if (waiting_.empty()) return;
+    damage("this line is not understood; allowed are [SECTION], KEY = VALUE, and comments behind a ; or #",
+           std::string(std::exchange(waiting_, {})));
   }
 
-  void damage(std::string text) {
+  void damage(std::string text, std::string words = {}) {
     if (section_ != kNoSection) reading_.result().sections[section_].damaged = true;
-    reading_.fail(here(), std::move(text), !rest_.empty());
+    reading_.fail(here(), std::move(text), !rest_.empty(), std::move(words));
   }
 
   SourceLine here() const { return {file_, line_}; }
@@ -187,7 +211,7 @@ class Reader {
   std::size_t section_;
   std::string_view rest_;
   int line_ = 0;
-  bool waiting_ = false;  // inih has a line of which it has said nothing yet
+  std::string_view waiting_;  // the line that inih has, and has said nothing about yet
 };
 
 // Returns the reason of a failure, or nothing. Takes what it reads off `left`.
@@ -223,6 +247,8 @@ std::vector<std::string> find_files(const std::string& pattern) {
 }
 
 }  // namespace
+
+std::size_t longest_line() { return kLongestLine; }
 
 IniText read_ini(const std::string& name, std::string_view text, const IniFiles& files) {
   Reading reading(files);

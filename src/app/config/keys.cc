@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "cloudbus/app/config/address_value.h"
 #include "cloudbus/app/config/values.h"
 
 namespace cloudbus {
@@ -20,6 +21,7 @@ constexpr std::array<std::string_view, 2> kRefreshes = {"lazy", "immediate"};
 constexpr std::array<std::string_view, 4> kModes = {"half duplex", "full duplex", "publish", "balance"};
 constexpr std::size_t kFirstMode = static_cast<std::size_t>(Mode::HalfDuplex);  // the first word's
 constexpr std::array<std::string_view, 5> kPolicies = {"round robin", "least connections", "random", "hash", "first"};
+constexpr std::array<std::string_view, 2> kChecks = {"passive", "tcp"};
 constexpr int kMostServers = 1000;  // of a service
 constexpr int kMostThreads = 64;
 constexpr int kMostLinks = 64;
@@ -39,23 +41,16 @@ std::string store(T& target, Parsed<V> parsed) {
   return std::move(parsed.error);
 }
 
-std::string add_bind(std::vector<BindConfig>& binds, const IniEntry& entry) {
-  auto [endpoint, error] = parse_endpoint(entry.value);
+std::string add_bind(Role role, std::vector<BindConfig>& binds, const IniEntry& entry) {
+  auto [endpoint, error] = parse_address(role, Place::Bind, entry.value);
   if (!endpoint) return error;
-  if (endpoint->is_builtin()) return endpoint->to_string() + " is no address to listen at; it is a segment's server";
-  if (endpoint->is_name())
-    return endpoint->to_string() + " is a name; allowed here is a numeric address, as in tcp://10.0.0.2:80";
   binds.push_back({*endpoint, entry.line});
   return {};
 }
 
 std::string set_server(Role role, ServiceDraft& draft, const IniEntry& entry) {
-  auto [endpoint, error] = parse_endpoint(entry.value);
+  auto [endpoint, error] = parse_address(role, Place::Server, entry.value);
   if (!endpoint) return error;
-  if (endpoint->is_builtin() && role == Role::Controller) {
-    return endpoint->to_string() + " is served by segments; a controller's server is the address of a segment";
-  }
-  if (endpoint->is_port_zero()) return "nothing can be reached at port 0; allowed are 1 to 65535";
   auto [first, is_new] = draft.server_lines.emplace(endpoint->to_string(), entry.line);
   if (!is_new) {
     return first->first + " is a server of this service in line " + std::to_string(first->second.number) +
@@ -78,7 +73,7 @@ std::string set_mode(Role role, ServiceDraft& draft, const IniEntry& entry) {
   const std::string of_segments = "; allowed are balance, and with one server half duplex and full duplex";
   auto parsed = parse_word(entry.value, kModes);
   if (!parsed.value) {
-    return role == Role::Controller ? parsed.error : quoted(entry.value) + " is not known here" + of_segments;
+    return role == Role::Controller ? parsed.error : not_known(entry.value, kModes) + of_segments;
   }
   auto mode = static_cast<Mode>(*parsed.value + kFirstMode);
   if (mode == Mode::Publish && role == Role::Segment) {
@@ -126,7 +121,8 @@ std::string take_part(std::istringstream& rest, std::string& word, std::initiali
 
 // `tcp 5 s fall 3 rise 2`, or `passive`.
 std::string set_health(HealthConfig& health, const IniEntry& entry) {
-  const std::string allowed = "; allowed are passive, and tcp with a time, as in tcp 5 s or tcp 5 s fall 3 rise 2";
+  const std::string allowed =
+      "; allowed are passive, and tcp with a time of 100 ms to 24 h, as in tcp 5 s or tcp 5 s fall 3 rise 2";
   HealthConfig result;
   std::istringstream words(entry.value);
   std::string word;
@@ -135,14 +131,15 @@ std::string set_health(HealthConfig& health, const IniEntry& entry) {
     health = result;
     return {};
   }
-  if (normal_word(word) != "tcp") return quoted(entry.value) + " is not known here" + allowed;
-  std::string error = store(result.every, parse_duration(take_part(words, word, {"fall", "rise"}), Zero::Refused));
-  while (error.empty() && !word.empty()) {
-    int& times = normal_word(word) == "fall" ? result.fall : result.rise;
-    error = store(times, parse_number(take_part(words, word, {"fall", "rise"}), 1, kMostChecks));
+  if (normal_word(word) != "tcp") return not_known(entry.value, kChecks) + allowed;
+  const std::string every = take_part(words, word, {"fall", "rise"});
+  if (!store(result.every, parse_duration(every, Zero::Refused)).empty() || result.every < kLeastCheck)
+    return quoted(every) + " is no time between checks" + allowed;
+  while (!word.empty()) {
+    const std::string name = word, times = take_part(words, word, {"fall", "rise"});
+    if (!store(normal_word(name) == "fall" ? result.fall : result.rise, parse_number(times, 1, kMostChecks)).empty())
+      return quoted(times) + " is no number for " + name + "; allowed are 1 to " + std::to_string(kMostChecks);
   }
-  if (!error.empty()) return error + allowed;
-  if (result.every < kLeastCheck) return "checks are at least " + format_duration(kLeastCheck) + " apart" + allowed;
   health = result;
   return {};
 }
@@ -170,8 +167,10 @@ std::string set_keepalive(Keepalive& keepalive, const IniEntry& entry) {
   return {};
 }
 
-std::string set_threads(int& threads, const IniEntry& entry) {
-  if (normal_word(entry.value) == "auto") {
+std::string set_threads(Config& config, const IniEntry& entry) {
+  int& threads = config.threads;
+  config.has_auto_threads = normal_word(entry.value) == "auto";
+  if (config.has_auto_threads) {
     threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostThreads);
     return {};
   }
@@ -210,7 +209,7 @@ std::string set_urn_zone(std::string& zone, const IniEntry& entry) {
 using Daemon = Key<Config>;
 const Daemon kDaemonKeys[] = {
     {"bind", Role::Segment, Times::Many,
-     [](Role, Config& config, const IniEntry& entry) { return add_bind(config.shared_binds, entry); }},
+     [](Role role, Config& config, const IniEntry& entry) { return add_bind(role, config.shared_binds, entry); }},
     {"socket_mode",
      {},
      Times::Once,
@@ -220,7 +219,7 @@ const Daemon kDaemonKeys[] = {
     {"threads",
      {},
      Times::Once,
-     [](Role, Config& config, const IniEntry& entry) { return set_threads(config.threads, entry); }},
+     [](Role, Config& config, const IniEntry& entry) { return set_threads(config, entry); }},
     {"memory",
      {},
      Times::Once,
@@ -271,7 +270,7 @@ const Service kServiceKeys[] = {
     {"bind",
      {},
      Times::Many,
-     [](Role, ServiceDraft& draft, const IniEntry& entry) { return add_bind(draft.service.binds, entry); }},
+     [](Role role, ServiceDraft& draft, const IniEntry& entry) { return add_bind(role, draft.service.binds, entry); }},
     {"server", {}, Times::Many, set_server},
     {"backend", {}, Times::Many, set_server},  // another word for server
     {"service", Role::Controller, Times::Once,
@@ -349,55 +348,10 @@ const Service kServiceKeys[] = {
      }},
 };
 
-template <class Target>
-std::vector<std::string_view> names(std::span<const Key<Target>> keys, Role role) {
-  std::vector<std::string_view> result;
-  for (const auto& key : keys) {
-    if (key.fits(role)) result.push_back(key.name);
-  }
-  return result;
-}
-
-template <class Target>
-bool has(std::span<const Key<Target>> keys, std::string_view name) {
-  return std::ranges::find(keys, name, &Key<Target>::name) != keys.end();
-}
-
-// Why a key that exists is not one of this section; nothing for a key that does not exist.
-std::string misplaced(SectionKind kind, std::string_view word) {
-  if (kind == SectionKind::Daemon) {
-    if (word == "bind") {
-      return "a controller has no bind in [Cloudbus]: its clients cannot say which service they want, so that each "
-             "service has a bind of its own";
-    }
-    return has(service_keys(), word) ? std::string(word) + " belongs in the section of a service" : std::string();
-  }
-  if (word == "service") return "service is a controller's key: a segment knows its services by their sections' names";
-  if (word == "fanout" || word == "quorum" || word == "lag_limit") {
-    return std::string(word) + " is a controller's key: a segment sends each client to one of its servers";
-  }
-  if (word == "links") return "links is a controller's key: segments open none";
-  if (word == "priority") return "priority is a controller's key: it goes with each stream, and counts both ways";
-  return has(daemon_keys(), word) ? std::string(word) + " belongs in the section [Cloudbus]" : std::string();
-}
-
 }  // namespace
 
 std::span<const Key<Config>> daemon_keys() { return kDaemonKeys; }
 std::span<const Key<ServiceDraft>> service_keys() { return kServiceKeys; }
-
-std::string unknown_key(Role role, SectionKind kind, std::string_view key) {
-  if (key.empty()) return "there is no key before the =; write KEY = VALUE";
-  auto words = kind == SectionKind::Daemon ? names(daemon_keys(), role) : names(service_keys(), role);
-  std::string error = misplaced(kind, normal_word(key));
-  if (error.empty()) {
-    error = "there is no key " + quoted(key);
-    std::string_view meant = meant_word(key, words);
-    if (!meant.empty()) error += ", perhaps " + std::string(meant) + " is meant";
-  }
-  std::string where = kind == SectionKind::Daemon ? "[Cloudbus] of a " : "the service of a ";
-  return error + "; allowed in " + where + std::string(name_of(role)) + " are " + listed(words);
-}
 
 std::string_view word_of(Mode mode) {
   if (mode == Mode::OneToOne) mode = Mode::FullDuplex;
@@ -409,6 +363,8 @@ std::string_view word_of(BalancePolicy policy) { return kPolicies[static_cast<st
 std::string_view name_of(LogLevel level) { return kLogLevels[static_cast<std::size_t>(level)]; }
 std::string_view word_of(Refresh refresh) { return kRefreshes[static_cast<std::size_t>(refresh)]; }
 std::string_view name_of(LogFormat format) { return kLogFormats[static_cast<std::size_t>(format)]; }
+
+std::string_view meant_log_level(std::string_view text) { return meant_word(text, kLogLevels); }
 
 std::optional<LogLevel> parse_log_level(std::string_view text) {
   auto parsed = parse_word(text, kLogLevels);

@@ -76,6 +76,21 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
+std::string letters(std::string_view text) {
+  std::string word = normal_word(text);
+  std::erase(word, '_');
+  return word;
+}
+
+// The only one that begins like this, "warn" or "leastconn"; empty if there are several or none.
+std::string_view begun_word(std::string_view text, std::span<const std::string_view> words) {
+  constexpr std::size_t kFewestLetters = 3;
+  std::string begin = letters(text);
+  if (begin.size() < kFewestLetters) return {};
+  auto fits = [&](std::string_view word) { return letters(word).starts_with(begin); };
+  return std::ranges::count_if(words, fits) == 1 ? *std::ranges::find_if(words, fits) : std::string_view();
+}
+
 }  // namespace
 
 Parsed<Duration> parse_duration(std::string_view text, Zero zero) {
@@ -163,7 +178,12 @@ std::string normal_word(std::string_view text) {
 Parsed<std::size_t> parse_word(std::string_view text, std::span<const std::string_view> words) {
   auto found = std::ranges::find(words, normal_word(text), normal_word);
   if (found != words.end()) return {static_cast<std::size_t>(found - words.begin()), {}};
-  return failed<std::size_t>(quoted(text) + " is not known here; allowed are " + listed(words));
+  return failed<std::size_t>(not_known(text, words) + "; allowed are " + listed(words));
+}
+
+std::string not_known(std::string_view text, std::span<const std::string_view> words) {
+  std::string_view meant = meant_word(text, words);
+  return quoted(text) + " is not known here" + (meant.empty() ? "" : ", perhaps " + std::string(meant) + " is meant");
 }
 
 std::string_view meant_word(std::string_view text, std::span<const std::string_view> words) {
@@ -176,7 +196,7 @@ std::string_view meant_word(std::string_view text, std::span<const std::string_v
     std::string_view nearest = *std::ranges::min_element(words, {}, slips);
     if (slips(nearest) <= 2 && slips(nearest) * 2 < nearest.size()) return nearest;
   }
-  return {};
+  return begun_word(text, words);
 }
 
 std::string check_service_name(std::string_view name) {

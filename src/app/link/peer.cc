@@ -267,6 +267,7 @@ void Peer::lose(std::string reason) {
   if (was_established_) links_.totals().on_lost();
   bool waits = session_.is_resumable() && session_.is_established() && links_.owner().may_resume(*this);
   if (!waits) return end(std::move(reason));
+  lost_with_streams_ = session_.stream_count() > 0;
   session_.detach();
   link_.reset();  // whatever comes from it is read by nobody
   lost_at_ = context_.now();
@@ -302,7 +303,7 @@ void Peer::expire(Time now) {
 
 void Peer::give_up(StreamCode code, std::string reason) {
   given_up_ = true;
-  links_.totals().on_given_up();
+  if (lost_with_streams_) links_.totals().on_given_up();
   end(std::move(reason), code);
 }
 

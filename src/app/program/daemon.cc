@@ -12,6 +12,7 @@
 #include "cloudbus/app/link/random_bytes.h"
 #include "cloudbus/app/log/log.h"
 #include "cloudbus/app/program/notify.h"
+#include "cloudbus/app/program/preflight.h"
 #include "cloudbus/app/segment/segment.h"
 #include "cloudbus/net/descriptors.h"
 
@@ -37,7 +38,10 @@ int run_program(Role role, int argc, char** argv) {
     return 1;
   }
   if (options->print) fmt::print("{}", to_ini(*config));
-  if (options->check) fmt::print("{}: ok\n", options->file);
+  if (options->check) {
+    print_errors(machine_warnings(*config));
+    fmt::print("{}: ok\n", options->file);
+  }
   if (options->print || options->check) return 0;
 
   log_start(config->log_level, config->log_format);

@@ -11,18 +11,6 @@ namespace {
 
 constexpr Duration kLogPauseEvery = std::chrono::seconds(1);
 
-bool is_wildcard(const Address& address) {
-  std::string text = address.to_string();
-  return text.starts_with("0.0.0.0:") || text.starts_with("[::]:");
-}
-
-// Both cannot be bound at once.
-bool overlap(const Endpoint& one, const Endpoint& other) {
-  if (one.kind != Endpoint::Kind::Tcp || other.kind != Endpoint::Kind::Tcp) return one == other;
-  const Address &a = one.address, &b = other.address;
-  return a.family() == b.family() && a.port() == b.port() && (a == b || is_wildcard(a) || is_wildcard(b));
-}
-
 }  // namespace
 
 struct Listeners::Closed {

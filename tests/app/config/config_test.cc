@@ -9,6 +9,7 @@
 #include <ctime>
 #include <fstream>
 
+#include "cloudbus/app/config/ini.h"
 #include "cloudbus/app/config/values.h"
 
 namespace cloudbus {
@@ -295,7 +296,8 @@ TEST(Config, AllErrorsComeInOneRunInTheOrderOfTheirLines) {
             "f.ini:2: threads: \"0\" is out of range; allowed is 1 to 64, or auto\n"
             "f.ini:3: this line is not understood; allowed are [SECTION], KEY = VALUE, and comments behind a ; or #\n"
             "f.ini:4: [A] has no bind; write bind = ADDRESS, once or more\n"
-            "f.ini:7: bind: the port is not a number of 0 to 65535; write tcp://ADDRESS:PORT and nothing after it\n"
+            "f.ini:7: bind: \"tcp://127.0.0.1:99999\": the port is not a number of 0 to 65535; write "
+            "tcp://ADDRESS:PORT and nothing after it\n"
             "f.ini:9: idle_timeout: \"x\" is not a time; allowed is 1 ms to 24 h, or 0, as in 300 ms, 5 s, 5 min or "
             "2 h\n");
 }
@@ -306,7 +308,8 @@ TEST(Config, AnUnknownKeyNamesTheAllowedOnesAndTheNearest) {
   EXPECT_TRUE(contains(
       error, "the service of a segment are bind, server, backend, mode, balance, refresh, health, socket_mode,"))
       << error;
-  EXPECT_TRUE(contains(line_error(kSegment, "server tcp://[::1]:2"), "\"server tcp\", perhaps server is meant"));
+  EXPECT_TRUE(
+      contains(line_error(kSegment, "server tcp://[::1]:2"), "\"server tcp\", perhaps a = is missing behind server"));
   EXPECT_FALSE(contains(line_error(kSegment, "colour = red"), "perhaps"));
 }
 
@@ -406,9 +409,9 @@ TEST(Config, AServerThatIsTheProcesssOwnBindIsALoop) {
 TEST(Config, BuiltinsAreASegmentsServersOnly) {
   EXPECT_EQ(errors(kSegment, "[A]\nbind=unix:@a\nserver=Builtin:Echo\n"), "");
   EXPECT_TRUE(
-      contains(errors(kController, "[A]\nbind=unix:@a\nserver=builtin:echo\n"), "f.ini:3: server: builtin:echo"));
+      contains(errors(kController, "[A]\nbind=unix:@a\nserver=builtin:echo\n"), "f.ini:3: server: \"builtin:echo\""));
   EXPECT_TRUE(
-      contains(errors(kSegment, "[A]\nbind=builtin:echo\nserver=builtin:echo\n"), "f.ini:2: bind: builtin:echo"));
+      contains(errors(kSegment, "[A]\nbind=builtin:echo\nserver=builtin:echo\n"), "f.ini:2: bind: \"builtin:echo\""));
 }
 
 TEST(Config, AServiceNameIsUtf8Of1To255BytesWithoutControlCharacters) {
@@ -429,9 +432,8 @@ TEST(Config, AServiceNameIsUtf8Of1To255BytesWithoutControlCharacters) {
 }
 
 TEST(Config, ALineThatIsTooLongIsAnErrorAndIsNeverSplit) {
-  string fits = "service=" + string(190, 's');
-  EXPECT_EQ(service_with(kController, fits).service, string(190, 's'));
-  EXPECT_EQ(line_error(kController, fits + "s"), "this line has 199 bytes; at most 198 are allowed");
+  string fits = "pid_file=" + string(longest_line() - 9, 's');
+  EXPECT_EQ(daemon_with(fits).pid_file, fits.substr(9));
   EXPECT_EQ(service_with(kController, "# " + string(100000, 'c')).name, "A");
   EXPECT_EQ(parse(kController, "[A]\n" + kGood + "x=" + string(1000000, 'x') + "\nlinks=0\n").errors.size(), 2u);
 }
@@ -552,10 +554,15 @@ string effective_mode(Role role, const string& lines) {
 }
 
 TEST(Config, TheEffectiveConfigurationHasTheKeysThatMeanSomething) {
-  EXPECT_EQ(effective_mode(kController, "balance=hash\nfanout=1\nlag_limit=1M"), "mode=full duplex\n");
-  EXPECT_EQ(effective_mode(kSegment, "mode=balance"), "mode=full duplex\n");
+  EXPECT_EQ(effective_mode(kController, ""),
+            "mode=half duplex\nbalance=round robin\nfanout=all\nquorum=1\nlag_limit=16M\n");
+  EXPECT_EQ(effective_mode(kController, "balance=hash\nfanout=1\nlag_limit=1M"),
+            "mode=half duplex\nbalance=hash\nfanout=1\nquorum=1\nlag_limit=1M\n");
+  EXPECT_EQ(effective_mode(kSegment, ""), "mode=balance\nbalance=round robin\n");
+  EXPECT_EQ(effective_mode(kSegment, "mode=half duplex\nbalance=hash"), "mode=half duplex\nbalance=hash\n");
+  EXPECT_EQ(effective_mode(kController, "mode=balance\nlag_limit=1M"), "mode=balance\nbalance=round robin\n");
   EXPECT_EQ(effective_mode(kController, "mode=publish\nbalance=hash"),
-            "mode=publish\nfanout=all\nquorum=1\nlag_limit=16M\n");
+            "mode=publish\nbalance=hash\nfanout=all\nquorum=1\nlag_limit=16M\n");
   EXPECT_EQ(effective_mode(kController, kMore),
             "mode=half duplex\nbalance=round robin\nfanout=all\nquorum=1\nlag_limit=16M\n");
   EXPECT_EQ(effective_mode(kController, kMore + "mode=full duplex\nfanout=3\nquorum=2\nlag_limit=65537\nbalance=hash"),
@@ -563,6 +570,53 @@ TEST(Config, TheEffectiveConfigurationHasTheKeysThatMeanSomething) {
   EXPECT_EQ(effective_mode(kController, kMore + "mode=balance\nbalance=least connections\nlag_limit=1M"),
             "mode=balance\nbalance=least connections\n");
   EXPECT_EQ(effective_mode(kSegment, kMore + "balance=first"), "mode=balance\nbalance=first\n");
+}
+
+TEST(Config, WithAnotherServerTheEffectiveConfigurationMeansTheSameAsTheFile) {
+  for (Role role : {kController, kSegment})
+    for (const char* lines : {"", "balance=hash\n", "mode=balance\nbalance=first\n"}) {
+      auto one = parse(role, "[A]\n" + kGood + lines);
+      ASSERT_TRUE(one.config);
+      auto more = parse(role, to_ini(*one.config) + kMore);
+      auto meant = parse(role, "[A]\n" + kGood + lines + kMore);
+      ASSERT_TRUE(more.config && meant.config) << lines << (more.errors.empty() ? "" : more.errors[0]);
+      EXPECT_EQ(to_ini(*more.config), to_ini(*meant.config));
+    }
+}
+
+TEST(Config, ThreadsOfEachProcessorStayAWord) {
+  Config config = daemon_with("threads = Auto");
+  EXPECT_GE(config.threads, 1);
+  EXPECT_TRUE(contains(to_ini(config), "\nthreads=auto\n"));
+  EXPECT_TRUE(contains(to_ini(daemon_with("threads = 3")), "\nthreads=3\n"));
+}
+
+TEST(Config, AnErrorOfHealthSaysOneSentence) {
+  const string allowed =
+      "; allowed are passive, and tcp with a time of 100 ms to 24 h, as in tcp 5 s or tcp 5 s fall 3 rise 2";
+  EXPECT_EQ(line_error(kController, "health=tcp 99 ms"), "health: \"99 ms\" is no time between checks" + allowed);
+  EXPECT_EQ(line_error(kController, "health=tcp soon"), "health: \"soon\" is no time between checks" + allowed);
+  EXPECT_EQ(line_error(kController, "health=pasive"),
+            "health: \"pasive\" is not known here, perhaps passive is meant" + allowed);
+  EXPECT_EQ(line_error(kController, "health=tcp 5 s fall 0"),
+            "health: \"0\" is no number for fall; allowed are 1 to 100");
+}
+
+TEST(Config, ALineMayHave4096Bytes) {
+  const std::size_t most = longest_line();
+  for (std::size_t size : {most, most + 1}) {
+    string line = "service=" + string(size - 8 - 5, ' ') + "Other";
+    auto result = parse(kController, "[A]\n" + kGood + line + "\n");
+    if (size == most) {
+      ASSERT_EQ(result.errors, std::vector<string>());
+      EXPECT_EQ(result.config->services.at(0)->service, "Other");
+    } else {
+      EXPECT_EQ(result.errors, std::vector<string>{"f.ini:4: this line has " + std::to_string(size) +
+                                                   " bytes; at most " + std::to_string(most) + " are allowed"});
+    }
+  }
+  // Behind the length of a line that inih is usually built with.
+  EXPECT_EQ(daemon_with("pid_file=/" + string(300, 'a') + " ; comment").pid_file, "/" + string(300, 'a'));
 }
 
 TEST(Config, AFileThatCannotBeReadIsOneError) {

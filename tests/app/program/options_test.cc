@@ -63,9 +63,23 @@ TEST(Options, HelpNamesEveryFlag) {
   auto outcome = run(Role::Segment, {"-h"});
   EXPECT_FALSE(outcome.result.options);
   EXPECT_EQ(outcome.result.exit_code, 0);
-  for (const char* flag : {"usage: segment", "-f", "-t", "-T", "-l", "-p", "-v", "-V", "-h"}) {
+  for (const char* flag : {"usage: segment", "-f, --file FILE", "-t, --check", "-T, --print", "-l, --log-level LEVEL",
+                           "-p, --pid-file PIDFILE", "-v, --verbose", "-V, --version", "-h, --help"}) {
     EXPECT_NE(outcome.out.find(flag), string::npos) << flag;
   }
+}
+
+TEST(Options, EveryFlagHasALongName) {
+  auto options = run(Role::Controller, {"--file", "a.ini", "--check", "--print", "--log-level=Warning", "--pid-file=x"})
+                     .result.options;
+  ASSERT_TRUE(options);
+  EXPECT_EQ(options->file, "a.ini");
+  EXPECT_TRUE(options->check && options->print);
+  EXPECT_EQ(options->log_level, LogLevel::Warning);
+  EXPECT_EQ(options->pid_file, "x");
+  EXPECT_EQ(run(Role::Segment, {"--verbose"}).result.options->log_level, LogLevel::Debug);
+  EXPECT_EQ(run(Role::Segment, {"--version"}).out, run(Role::Segment, {"-V"}).out);
+  EXPECT_EQ(run(Role::Segment, {"--help"}).out, run(Role::Segment, {"-h"}).out);
 }
 
 TEST(Options, BadUsageExitsWith1AndSaysWhy) {
@@ -76,10 +90,17 @@ TEST(Options, BadUsageExitsWith1AndSaysWhy) {
     EXPECT_EQ(outcome.out, "");
     return outcome.err;
   };
-  EXPECT_EQ(error({"-x"}), "controller: there is no flag \"-x\"; controller -h lists what is allowed\n");
-  EXPECT_EQ(error({"-f"}), "controller: the flag \"-f\" needs a value; controller -h lists what is allowed\n");
-  EXPECT_EQ(error({"-l", "loud"}), "controller: there is no log level \"loud\"; controller -h lists what is allowed\n");
-  EXPECT_EQ(error({"-t", "a.ini"}), "controller: \"a.ini\" is not a flag; controller -h lists what is allowed\n");
+  const string help = "; controller --help lists what is allowed\n";
+  EXPECT_EQ(error({"-x"}), "controller: there is no flag \"-x\"" + help);
+  EXPECT_EQ(error({"--check", "-tx"}), "controller: there is no flag \"-x\"" + help);
+  EXPECT_EQ(error({"-t", "--colour"}), "controller: there is no flag \"--colour\"" + help);
+  EXPECT_EQ(error({"--check=yes"}), "controller: the flag \"--check=yes\" takes no value" + help);
+  EXPECT_EQ(error({"-f"}), "controller: the flag \"-f\" needs a value" + help);
+  EXPECT_EQ(error({"-tf"}), "controller: the flag \"-f\" needs a value" + help);
+  EXPECT_EQ(error({"-t", "--file"}), "controller: the flag \"--file\" needs a value" + help);
+  EXPECT_EQ(error({"-l", "loud"}), "controller: there is no log level \"loud\"" + help);
+  EXPECT_EQ(error({"-l", "warn"}), "controller: there is no log level \"warn\", perhaps warning is meant" + help);
+  EXPECT_EQ(error({"-t", "a.ini"}), "controller: \"a.ini\" is not a flag" + help);
 }
 
 }  // namespace

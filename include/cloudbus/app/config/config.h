@@ -28,6 +28,8 @@ enum class LogFormat { Text, Json };
 std::string_view name_of(LogLevel level);
 std::string_view name_of(LogFormat format);
 std::optional<LogLevel> parse_log_level(std::string_view text);
+// The level that the text is perhaps a slip of, or nothing.
+std::string_view meant_log_level(std::string_view text);
 
 // Numbers of services and of binds, from 1. What a reload leaves as it is keeps its number; no number is used twice.
 using ServiceId = std::uint32_t;
@@ -87,9 +89,17 @@ struct ServiceSettings {
   bool operator==(const ServiceSettings&) const = default;
 };
 
+// What the file says, or would mean without saying it, also where it means nothing for one server.
+struct WrittenMode {
+  Mode mode = Mode::OneToOne;
+  BalancePolicy balance = BalancePolicy::RoundRobin;
+  FanoutLimits fanout;
+};
+
 struct ServiceConfig : ServiceSettings {
   ServiceId id = 0;
   SourceLine line{};
+  WrittenMode written;
 };
 
 struct Config {
@@ -97,7 +107,8 @@ struct Config {
   std::vector<std::string> files{};      // the one that was named, and those that it includes
   std::vector<BindConfig> shared_binds;  // a segment's: they serve every service by name
   mode_t socket_mode = 0660;
-  int threads = 1;  // `auto` is resolved already
+  int threads = 1;
+  bool has_auto_threads = false;  // the file says `auto`; `threads` has the number already
   LogLevel log_level = LogLevel::Info;
   LogFormat log_format = LogFormat::Text;
   std::string pid_file;  // empty: none

@@ -5,6 +5,7 @@
 // inih splits the keys from the values; the lines, the sections and the errors are ours, because inih splits a long
 // line in silence, cuts a section's name at 49 bytes and does not say where a section begins.
 
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -29,6 +30,7 @@ struct IniSection {
 struct LineError {
   SourceLine line;
   std::string text;
+  std::string words{};  // of a line that has no key and value
 };
 
 struct IniText {
@@ -44,6 +46,9 @@ struct IniFiles {
   std::function<std::vector<std::string>(const std::string& pattern)> find;
   std::function<std::string(const std::string& path, std::string& text)> read;
 };
+
+// How many bytes a line with a key may have: 4096, or what inih was built with where it fixes the length of its lines.
+std::size_t longest_line();
 
 // Takes any bytes. After 100 errors it reads no further, and says so. `name` stands for the text in `files`. The line
 // `include = PATTERN` is replaced by the files that the pattern names; sections that begin in one of them end with it.

@@ -46,7 +46,4 @@ std::string_view word_of(Mode mode);
 std::string_view word_of(BalancePolicy policy);
 std::string_view word_of(Refresh refresh);
 
-// The error for a key that its section does not have.
-std::string unknown_key(Role role, SectionKind kind, std::string_view key);
-
 }  // namespace cloudbus

@@ -41,7 +41,10 @@ std::string format_file_mode(mode_t mode);
 std::string normal_word(std::string_view text);
 // The index of `text` in `words`.
 Parsed<std::size_t> parse_word(std::string_view text, std::span<const std::string_view> words);
-// The one of `words` that `text` looks like a slip of, "sever" or "server tcp"; empty if there is none.
+// The begin of the error for a text that is none of `words`: `"warn" is not known here, perhaps warning is meant`.
+std::string not_known(std::string_view text, std::span<const std::string_view> words);
+// The one of `words` that `text` looks like a slip of, "sever" or "server tcp", or that it is the begin of, "warn";
+// empty if there is none.
 std::string_view meant_word(std::string_view text, std::span<const std::string_view> words);
 
 // A service's name: 1 to 255 bytes of UTF-8 without control characters. Returns the error, or nothing.

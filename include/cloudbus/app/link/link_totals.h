@@ -33,7 +33,7 @@ class LinkTotals {
   Timer timer_{context_.timers(), [this] { write_line(); }};  // set while the log lacks a change
   std::uint64_t lost_ = 0;                                    // links
   std::uint64_t resumed_ = 0;                                 // sessions, each time
-  std::uint64_t given_up_ = 0;                                // sessions that had waited for another link
+  std::uint64_t given_up_ = 0;                                // sessions with streams that had waited for another link
   std::uint64_t streams_carried_ = 0;                         // those of the sessions that were resumed
   std::uint64_t streams_lost_ = 0;                            // that were reset because of their link
   std::uint64_t replayed_ = 0;                                // bytes

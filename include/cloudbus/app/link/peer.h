@@ -127,6 +127,7 @@ class Peer final : public TimerOwner, private LinkOwner, private FrameTrace {
   bool was_heard_ = false, was_established_ = false;
   bool was_unresponsive_ = false, was_congested_ = false;  // the role knows of it
   Time look_at_suspect_ = Time::max();
+  bool lost_with_streams_ = false;  // when it lost its link
   bool gone_ = false, given_up_ = false, handed_over_ = false;
   Time lost_at_{}, expires_at_{};  // while it is detached: since when, and when expire() has something to do
   std::uint64_t replayed_ = 0;

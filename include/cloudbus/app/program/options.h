@@ -25,6 +25,7 @@ struct OptionsResult {
   int exit_code = 0;
 };
 
+std::string default_file(Role role);
 OptionsResult parse_options(Role role, int argc, char** argv);
 
 }  // namespace cloudbus
