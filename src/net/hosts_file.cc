@@ -1,36 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/net/hosts_file.h"
 
-namespace cloudbus {
+#include <memory>
+#include <system_error>
+#include <utility>
 
-HostsFile::HostsFile() {
-  char files_only[] = "f";
-  ares_options options{};
-  options.lookups = files_only;
-  if (ares_init_options(&channel_, &options, ARES_OPT_LOOKUPS) != ARES_SUCCESS) channel_ = nullptr;
+namespace cloudbus {
+namespace {
+
+constexpr std::size_t kSmall = 64 * 1024;  // bytes; they are read in less than a millisecond
+
+std::vector<Address> loopback() {
+  sockaddr_in6 in6{};
+  in6.sin6_family = AF_INET6;
+  in6.sin6_addr = in6addr_loopback;
+  sockaddr_in in{};
+  in.sin_family = AF_INET;
+  in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return {Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in6), sizeof in6),
+          Address::from_sockaddr(reinterpret_cast<sockaddr*>(&in), sizeof in)};
 }
+
+bool is_localhost(std::string_view name) {
+  if (name.ends_with('.')) name.remove_suffix(1);
+  return name == "localhost" || name.ends_with(".localhost");
+}
+
+}  // namespace
 
 HostsFile::~HostsFile() {
-  if (channel_) ares_destroy(channel_);
+  if (reader_.joinable()) reader_.join();
 }
 
-std::vector<Address> HostsFile::find(const std::string& name) {
-  std::vector<Address> addresses;
-  if (!channel_) return addresses;
-  ares_addrinfo_hints hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = ARES_AI_NOSORT;
-  ares_getaddrinfo(channel_, name.c_str(), nullptr, &hints, on_found, &addresses);  // calls back at once
-  return addresses;
+bool HostsFile::look() {
+  if (is_reading_ || !file_.look()) return false;
+  if (file_.size() > kSmall) {
+    read();
+    return false;
+  }
+  std::string text = read_file(file_.path(), kSmall);
+  bool is_other = !std::exchange(was_read_, true) || text != table_.text();
+  if (is_other) table_ = HostsTable(std::move(text));
+  return is_other;
 }
 
-void HostsFile::on_found(void* argument, int status, int, ares_addrinfo* found) {
-  auto& addresses = *static_cast<std::vector<Address>*>(argument);
-  if (status == ARES_SUCCESS && found)
-    for (ares_addrinfo_node* node = found->nodes; node; node = node->ai_next)
-      addresses.push_back(Address::from_sockaddr(node->ai_addr, node->ai_addrlen));
-  if (found) ares_freeaddrinfo(found);
+void HostsFile::read() {
+  if (reader_.joinable()) reader_.join();
+  is_reading_ = true;
+  try {
+    reader_ = std::thread([this] { load(); });
+  } catch (const std::system_error&) {  // no more threads: the loop waits once
+    load();
+  }
+}
+
+// In another thread. The table is not changed meanwhile.
+void HostsFile::load() {
+  std::string text = read_file(file_.path(), HostsTable::kMostText);
+  std::shared_ptr<HostsTable> table;
+  if (text != table_.text()) table = std::make_shared<HostsTable>(std::move(text));
+  loop_.post([this, table] {
+    if (table) table_ = std::move(*table);
+    is_reading_ = false;
+    was_read_ = true;
+    on_read_(table != nullptr);
+  });
+}
+
+std::vector<Address> HostsFile::find(const std::string& name) const {
+  std::vector<Address> found = table_.find(name);
+  return found.empty() && is_localhost(name) ? loopback() : found;
 }
 
 }  // namespace cloudbus

@@ -13,12 +13,17 @@
 namespace cloudbus {
 namespace {
 
-constexpr int kTryMs = 1000;    // until the next server; c-ares doubles it for the next try
-constexpr int kTries = 2;       // so that three servers are asked within the deadline
-constexpr int kUdpSize = 1232;  // bytes that fit everywhere; longer answers come by TCP
+constexpr int kTryMs = 1000;                        // until the next server; c-ares doubles it for the next try
+constexpr int kTries = 2;                           // so that three servers are asked within the deadline
+constexpr int kUdpSize = 1232;                      // bytes that fit everywhere; longer answers come by TCP
+constexpr std::size_t kMostSlots = 2;               // of one lookup
+constexpr std::size_t kMostSystemText = 64 * 1024;  // bytes of /etc/resolv.conf
 constexpr int kClassIn = 1, kTypeA = 1, kTypeAaaa = 28, kTypeSrv = 33, kTypeNaptr = 35;
 
 bool is_missing(int status) { return status == ARES_ENOTFOUND || status == ARES_ENODATA; }
+
+// A server has answered, be it with a refusal.
+bool is_heard(int status) { return status != ARES_ETIMEOUT && status != ARES_ECONNREFUSED; }
 
 Bytes as_bytes(const unsigned char* message, int size) {
   return {reinterpret_cast<const std::byte*>(message), message ? static_cast<std::size_t>(size) : 0};
@@ -31,15 +36,20 @@ void start_library() {
 
 }  // namespace
 
-Resolver::Resolver(Loop& loop, std::string servers) : loop_(loop), servers_(std::move(servers)) {
+Resolver::Resolver(Loop& loop, std::string servers, std::size_t most)
+    : loop_(loop), servers_(std::move(servers)), most_(std::max(most, kLeastUnderWay)) {
   start_library();
-  hosts_file_.emplace();
+  look();
   open();
+  change_ = {};
 }
 
 Resolver::~Resolver() { close(); }
 
+// --- The channel -------------------------------------------------------------------------------------------------
+
 void Resolver::open() {
+  silent_since_ = loop_.now();
   ares_options options{};
   options.flags = ARES_FLAG_EDNS;
   options.ednspsz = kUdpSize;
@@ -49,94 +59,188 @@ void Resolver::open() {
   options.sock_state_cb_data = this;
   int mask = ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
   int status = ares_init_options(&channel_, &options, mask);
-  if (status == ARES_SUCCESS && !servers_.empty()) status = ares_set_servers_ports_csv(channel_, servers_.c_str());
+  if (status == ARES_SUCCESS) {
+    auto servers = parse_name_servers(servers_);
+    if (servers.empty()) servers = name_servers_of(system_text_);
+    // What the system's file says is left to c-ares, but for zones.
+    auto has_zone = [](const NameServer& server) { return !server.zone.empty(); };
+    if (servers_.empty() && std::ranges::none_of(servers, has_zone)) servers.clear();
+    status = transport_.use(channel_, std::move(servers));
+  }
   open_error_ = status == ARES_SUCCESS ? "" : ares_strerror(status);
+  ares_options read{};
+  if (status != ARES_SUCCESS || ares_save_options(channel_, &read, &mask) != ARES_SUCCESS) return;
+  domains_.assign(read.domains, read.domains + std::max(0, read.ndomains));
+  ndots_ = read.ndots;
+  ares_destroy_options(&read);
 }
 
-// Calls back for every pending query.
 void Resolver::close() {
-  if (channel_) ares_destroy(std::exchange(channel_, nullptr));
+  is_closing_ = true;
+  if (channel_) ares_destroy(std::exchange(channel_, nullptr));  // calls back for every pending query
+  is_closing_ = false;
   timer_.stop();
   sockets_.clear();
 }
 
-bool Resolver::set_servers(const std::string& servers) {
-  if (servers == servers_) return false;
-  servers_ = servers;
-  for (auto& [id, query] : queries_) query->is_answered = true;
+// Asks for what is under way again, over a new channel.
+void Resolver::reopen() {
   close();
+  for (auto& [token, query] : std::exchange(under_way_, {})) {
+    free_slots(*query, query->slots);
+    if (query->is_answered) continue;
+    query->host.reset();
+    query->records.reset();
+    query->pending = 0;
+    query->deadline = Time::max();
+    wait_for_turn(std::move(query));
+  }
   open();
-  return true;
+  start_waiting();
+  arm();
 }
+
+void Resolver::set_servers(const std::string& servers) {
+  if (servers == servers_) return;
+  servers_ = servers;
+  change_.servers = true;
+  reopen();
+}
+
+void Resolver::look() {
+  if (loop_.now() == std::exchange(looked_at_, loop_.now())) return;
+  if (hosts_file_.look()) on_hosts_read(true);
+  if (!system_file_.look()) return;
+  std::string text = read_file(system_file_.path(), kMostSystemText);
+  if (text == std::exchange(system_text_, text) || !channel_) return;
+  change_.servers = true;
+  loop_.go_on();
+  reopen();
+}
+
+void Resolver::on_hosts_read(bool is_other) {
+  change_.hosts |= std::exchange(has_hosts_, true) && is_other;
+  loop_.go_on();
+  for (Queries& line : waiting_) std::erase_if(line, [this](auto& one) { return answer_from_hosts(*one.second); });
+  start_waiting();
+  arm();
+}
+
+// --- Queries -----------------------------------------------------------------------------------------------------
 
 Time Resolver::Query::next() const {
   if (is_answered) return Time::max();
   return has_part() ? std::min(deadline, host->part_at()) : deadline;
 }
 
-// --- Queries -----------------------------------------------------------------------------------------------------
-
-Resolver::Query& Resolver::add_query(std::uint64_t token) {
-  std::uint64_t id = ++last_id_;
-  auto query = std::make_unique<Query>(Query{*this, id, token, loop_.now() + kDeadline});
-  return *queries_.emplace(id, std::move(query)).first->second;
-}
-
-void Resolver::ask(Kind kind, const std::string& name, std::uint64_t token) {
-  if (!channel_) open();
-  Query& query = add_query(token);
-  if (!open_error_.empty()) {
-    answer(query, {.status = Status::Failed, .error = open_error_});
-    return end(query);
-  }
-  if (kind == Kind::Host) {
-    ask_host(query, name);
-  } else {
-    query.records = Records{kind == Kind::Srv ? kTypeSrv : kTypeNaptr, name, search_names_of(name)};
-    ask_records(query);
-  }
+void Resolver::ask(Kind kind, const std::string& name, std::uint64_t token, Line line) {
+  look();
+  auto query = std::make_unique<Query>(Query{*this, token, kind, name, line});
+  if (!hosts_file_.is_reading() && answer_from_hosts(*query)) return;
+  wait_for_turn(std::move(query));
+  start_waiting();
   arm();
 }
 
-void Resolver::ask_host(Query& query, const std::string& name) {
-  if (auto addresses = hosts_file_->find(name); !addresses.empty()) {
-    answer(query, {.status = Status::Found, .addresses = std::move(addresses)});
-    return end(query);
+// One that is under way comes to its end by itself.
+void Resolver::forget(std::uint64_t token) {
+  for (Queries& line : waiting_) line.erase(token);
+}
+
+bool Resolver::answer_from_hosts(Query& query) {
+  if (query.kind != Kind::Host) return false;
+  auto addresses = hosts_file_.find(query.name);
+  if (addresses.empty()) return false;
+  answer(query, {.status = Status::Found, .addresses = std::move(addresses)});
+  return true;
+}
+
+void Resolver::wait_for_turn(std::unique_ptr<Query> query) {
+  std::uint64_t token = query->token;
+  waiting_[static_cast<std::size_t>(query->line)].emplace(token, std::move(query));
+}
+
+// In each line the oldest is first, also one that goes on with the next name of its search list.
+Resolver::Query* Resolver::take_turn() {
+  constexpr auto kFirst = static_cast<std::size_t>(Line::First), kAgain = static_cast<std::size_t>(Line::Again);
+  if (slots_[kFirst] + slots_[kAgain] + kMostSlots > most_) return nullptr;
+  bool may_again = !waiting_[kAgain].empty() && slots_[kAgain] + kMostSlots <= most_ / 2;
+  Queries& line = waiting_[may_again ? kAgain : kFirst];
+  if (line.empty()) return nullptr;
+  auto taken = under_way_.insert(line.extract(line.begin()));
+  return taken.position->second.get();
+}
+
+void Resolver::start_waiting() {
+  if (is_starting_ || hosts_file_.is_reading()) return;
+  is_starting_ = true;
+  while (Query* query = take_turn()) send(*query);
+  is_starting_ = false;
+}
+
+void Resolver::take_slots(Query& query, std::size_t count) {
+  query.slots += count;
+  slots_[static_cast<std::size_t>(query.line)] += count;
+}
+
+void Resolver::free_slots(Query& query, std::size_t count) {
+  count = std::min(count, query.slots);
+  query.slots -= count;
+  slots_[static_cast<std::size_t>(query.line)] -= count;
+}
+
+void Resolver::begin(Query& query) const {
+  std::vector<std::string> names = search_names(query.name, domains_, ndots_);
+  if (query.kind == Kind::Host) {
+    query.host.emplace(std::move(names));
+  } else {
+    query.records.emplace(Records{query.kind == Kind::Srv ? kTypeSrv : kTypeNaptr, std::move(names)});
   }
-  query.host.emplace(search_names_of(name));
-  go_on(query);
 }
 
-// The search list of the system's configuration, as c-ares has read it.
-std::vector<std::string> Resolver::search_names_of(const std::string& name) const {
-  ares_options options{};
-  int mask = 0;
-  if (ares_save_options(channel_, &options, &mask) != ARES_SUCCESS) return {name};
-  std::vector<std::string> domains(options.domains, options.domains + std::max(0, options.ndomains));
-  int ndots = options.ndots;
-  ares_destroy_options(&options);
-  return search_names(name, domains, ndots);
-}
-
-// Looks up the next name when it is time, and answers when all is known. May end the query.
-void Resolver::go_on(Query& query) {
-  HostLookup& host = *query.host;
-  while (host.state() == HostLookup::State::Asking && !query.is_answered) {
-    host.ask();
-    query.is_starting = true;
-    const std::string name = host.name();
+// Asks for the next name. May end the query.
+void Resolver::send(Query& query) {
+  if (!channel_) open();
+  if (!open_error_.empty()) {
+    answer(query, {.status = Status::Failed, .error = open_error_});
+    return void(under_way_.erase(query.token));
+  }
+  if (!query.host && !query.records) begin(query);
+  if (under_way_.size() == 1) silent_since_ = loop_.now();
+  if (query.deadline == Time::max()) query.deadline = loop_.now() + kDeadline;
+  query.is_sending = true;
+  if (query.host) {
+    query.host->ask();
+    query.pending = 2;
+    take_slots(query, 2);
+    const std::string name = query.host->name();
     ares_query(channel_, name.c_str(), kClassIn, kTypeA, on_addresses<HostLookup::Family::Ipv4>, &query);
     ares_query(channel_, name.c_str(), kClassIn, kTypeAaaa, on_addresses<HostLookup::Family::Ipv6>, &query);
-    query.is_starting = false;
+  } else {
+    query.pending = 1;
+    take_slots(query, 1);
+    const std::string name = query.records->names[query.records->at];
+    ares_query(channel_, name.c_str(), kClassIn, query.records->type, on_records, &query);
   }
-  if (host.state() == HostLookup::State::Waiting) return;
-  answer_host(query, true);
-  end(query);
+  query.is_sending = false;
+  if (query.pending == 0) go_on(query);
 }
 
-void Resolver::ask_records(Query& query) {
-  const std::string name = query.records->names[query.records->at];
-  ares_query(channel_, name.c_str(), kClassIn, query.records->type, on_records, &query);
+void Resolver::on_called_back(Query& query) {
+  free_slots(query, 1);
+  query.pending--;
+  if (query.pending == 0 && !query.is_sending) go_on(query);
+  start_waiting();
+}
+
+// All that was sent for it has been answered, or given up. Answers, or waits for its turn with the next name.
+void Resolver::go_on(Query& query) {
+  bool is_over = query.host ? query.host->state() == HostLookup::State::Over : query.records->is_over;
+  auto node = under_way_.extract(query.token);
+  if (query.is_answered) return;
+  if (!is_over) return wait_for_turn(std::move(node.mapped()));
+  if (query.host) return answer_host(query, true);
+  answer(query, std::move(query.records->answer));
 }
 
 void Resolver::answer_host(Query& query, bool is_last) {
@@ -165,8 +269,6 @@ void Resolver::answer(Query& query, Answer answer) {
   loop_.go_on();  // answers are taken at the end of a turn
 }
 
-void Resolver::end(Query& query) { queries_.erase(query.id); }
-
 // --- What c-ares says --------------------------------------------------------------------------------------------
 
 template <HostLookup::Family family>
@@ -174,38 +276,41 @@ void Resolver::on_addresses(void* argument, int status, int, unsigned char* mess
   constexpr auto parse = family == HostLookup::Family::Ipv4 ? parse_ipv4_answer : parse_ipv6_answer;
   Query& query = *static_cast<Query*>(argument);
   Resolver& self = query.resolver;
+  if (self.is_closing_) return;
   DnsAnswer<HostRecord> found = DnsFailure{ares_strerror(status)};
   if (status == ARES_SUCCESS || (is_missing(status) && message)) {
     found = parse(as_bytes(message, size));
   } else if (is_missing(status)) {
     found = DnsAbsence{status == ARES_ENODATA};
   }
-  self.was_heard_ |= !std::holds_alternative<DnsFailure>(found);
+  if (is_heard(status)) self.silent_since_ = self.loop_.now();
   query.host->on_answer(family, std::move(found), self.loop_.now());
-  if (!query.is_starting) self.go_on(query);
+  self.on_called_back(query);
 }
 
 void Resolver::on_records(void* argument, int status, int, unsigned char* message, int size) {
   Query& query = *static_cast<Query*>(argument);
   Resolver& self = query.resolver;
-  Records& records = *query.records;
-  const Bytes bytes = as_bytes(message, size);
-  Answer answer;
-  if (is_missing(status)) {
-    self.was_heard_ = true;
-    if (records.names[records.at] == records.name) records.absence.assign(bytes.begin(), bytes.end());
-    if (++records.at < records.names.size() && !query.is_answered) return self.ask_records(query);
-    answer.status = Status::Missing;
-    answer.message = std::move(records.absence);
-  } else if (status == ARES_SUCCESS) {
-    self.was_heard_ = true;
-    answer.status = Status::Found;
-    answer.message.assign(bytes.begin(), bytes.end());
+  if (self.is_closing_) return;
+  if (is_heard(status)) self.silent_since_ = self.loop_.now();
+  self.keep_records(*query.records, query.name, status, as_bytes(message, size));
+  self.on_called_back(query);
+}
+
+void Resolver::keep_records(Records& records, const std::string& name, int status, Bytes message) {
+  records.is_over = true;
+  if (status == ARES_SUCCESS) {
+    records.answer.status = Status::Found;
+    records.answer.message.assign(message.begin(), message.end());
+  } else if (is_missing(status)) {
+    if (records.names[records.at] == name) records.absence.assign(message.begin(), message.end());
+    records.is_over = ++records.at == records.names.size();
+    records.answer.status = Status::Missing;
+    if (records.is_over) records.answer.message = std::move(records.absence);
   } else {
-    answer.error = ares_strerror(status);
+    records.answer.status = Status::Failed;
+    records.answer.error = ares_strerror(status);
   }
-  self.answer(query, std::move(answer));
-  self.end(query);
 }
 
 // --- Sockets and time --------------------------------------------------------------------------------------------
@@ -229,29 +334,28 @@ void Resolver::on_timer(int, short, void* argument) noexcept { static_cast<Resol
 
 void Resolver::on_time() {
   ares_process_fd(channel_, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-  bool is_late = false;
-  for (auto& [id, query] : queries_) {
+  for (auto& [token, query] : under_way_) {
     if (loop_.now() < query->next()) continue;
-    is_late |= loop_.now() >= query->deadline;
     if (query->host) {
       answer_host(*query, loop_.now() >= query->deadline);
+      // What is silent about one family holds up no other name.
+      if (!query->is_answered) free_slots(*query, query->slots);
     } else {
       answer(*query, {.status = Status::Failed, .error = "no answer in time"});
     }
   }
-  if (is_late && !std::exchange(was_heard_, false)) {
-    close();
-    open();
-  }
+  // Its sockets may have an address that this host has no longer.
+  if (!under_way_.empty() && loop_.now() >= silent_since_ + kDeadline) return reopen();
+  start_waiting();
   arm();
 }
 
 void Resolver::arm() {
   timer_.stop();
-  if (queries_.empty() || !channel_) return;
-  Time next = Time::max();
-  for (auto& [id, query] : queries_) next = std::min(next, query->next());
-  Duration wait = next == Time::max() ? kDeadline : std::max(Duration(0), next - loop_.now());
+  if (under_way_.empty() || !channel_) return;
+  Time next = silent_since_ + kDeadline;
+  for (auto& [token, query] : under_way_) next = std::min(next, query->next());
+  Duration wait = std::max(Duration(0), next - loop_.now());
   timeval most{}, until{};
   most.tv_sec = static_cast<time_t>(wait.count() / 1'000'000);
   most.tv_usec = static_cast<suseconds_t>(wait.count() % 1'000'000);

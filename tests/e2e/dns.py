@@ -142,11 +142,12 @@ class Scripted:
         host = host or pair.HOME
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.port = port or free_port(host)
+        where = socket.getaddrinfo(host, self.port)[0][4]  # with the number of a zone
         self.udp = socket.socket(family, socket.SOCK_DGRAM)
-        self.udp.bind((host, self.port))
+        self.udp.bind(where)
         self.tcp = socket.socket(family, socket.SOCK_STREAM)
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind((host, self.port))
+        self.tcp.bind(where)
         self.tcp.listen(64)
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         self.closing = False

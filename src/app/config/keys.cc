@@ -11,6 +11,7 @@
 
 #include "cloudbus/app/config/address_value.h"
 #include "cloudbus/app/config/values.h"
+#include "cloudbus/net/name_server.h"
 
 namespace cloudbus {
 namespace {
@@ -187,14 +188,13 @@ std::string set_nameservers(std::string& nameservers, const IniEntry& entry) {
     if (rest.empty()) break;
     std::string_view one = rest.substr(0, rest.find_first_of(", "));
     rest.remove_prefix(one.size());
-    bool has_port =
-        one.starts_with('[') ? one.find("]:") != std::string_view::npos : one.find(':') != std::string_view::npos;
-    auto [endpoint, error] = parse_endpoint("tcp://" + std::string(one) + (has_port ? "" : ":53"));
-    if (!endpoint || endpoint->kind != Endpoint::Kind::Tcp || endpoint->is_port_zero())
+    auto server = parse_name_server(one);
+    if (!server)
       return quoted(one) +
              " is no name server; allowed are numeric addresses with a port or without, as in "
-             "10.0.0.2, 10.0.0.3:5353, [::1]:53";
-    list += (list.empty() ? "" : ",") + endpoint->address.to_string();
+             "10.0.0.2, 10.0.0.3:5353, [::1]:53, [fe80::1%eth0]:53";
+    if (server->lacks_zone()) return quoted(one) + " needs the zone of its link, as in [fe80::1%eth0]:53";
+    list += (list.empty() ? "" : ",") + server->to_string();
   }
   nameservers = std::move(list);
   return {};

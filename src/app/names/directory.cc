@@ -12,6 +12,12 @@ namespace {
 constexpr int kDefaultPort = 7900;                       // where rules give a host and no port
 constexpr Duration kNegative = std::chrono::seconds(5);  // where the answer does not say how long there will be nothing
 
+// DNS queries of a process, which its workers share. More at once overrun small servers.
+constexpr std::size_t kMostUnderWay = 100;
+constexpr Duration kPace = std::chrono::milliseconds(10);  // between two passes over all names, at least
+// How often the system's files are looked at, while a name is unknown and otherwise.
+constexpr Duration kLookSoon = std::chrono::seconds(1), kLook = std::chrono::seconds(10);
+
 std::string_view what(Resolver::Kind kind) {
   switch (kind) {
     case Resolver::Kind::Host: return "addresses";
@@ -25,7 +31,8 @@ std::string_view what(Resolver::Kind kind) {
 
 Directory::Directory(Context& context)
     : context_(context),
-      resolver_(context.loop(), context.config().nameservers),
+      resolver_(context.loop(), context.config().nameservers,
+                kMostUnderWay / static_cast<std::size_t>(context.config().threads)),
       urn_zone_(context.config().urn_zone) {}
 
 Directory::Id Directory::watch(const Endpoint& endpoint, bool lazily) {
@@ -61,9 +68,7 @@ void Directory::look_who_is_lazy(Entry& entry) {
 
 void Directory::on_config() {
   const Config& config = context_.config();
-  if (resolver_.set_servers(config.nameservers))
-    for (auto& [key, name] : names_)
-      if (name.clock.is_awaited()) ask(key, name);
+  resolver_.set_servers(config.nameservers);
   if (config.urn_zone == urn_zone_) return;
   urn_zone_ = config.urn_zone;
   for (auto& [id, entry] : entries_)
@@ -184,6 +189,7 @@ void Directory::forget(const Key& key, Id user) {
     found->second.is_lazy = std::ranges::any_of(found->second.users, is_lazy);
     return;
   }
+  resolver_.forget(found->second.token);
   tokens_.erase(found->second.token);
   names_.erase(found);
 }
@@ -195,7 +201,21 @@ void Directory::ask(const Key& key, Name& name) {
   name.token = ++last_token_;
   tokens_[name.token] = key;
   name.clock.ask();
-  resolver_.ask(key.first, key.second, name.token);
+  resolver_.ask(key.first, key.second, name.token,
+                name.clock.has_failed() ? Resolver::Line::Again : Resolver::Line::First);
+}
+
+// What is known serves on. The resolver asks again for what is under way.
+void Directory::on_change(Resolver::Change change) {
+  if (context_.index() == 0)
+    log_line(LogLevel::Info, "name", "all that are not known are looked up again",
+             {{"reason", std::string(change.servers ? "other DNS servers" : "/etc/hosts has changed")}});
+  for (auto& [key, name] : names_) {
+    bool is_there = change.hosts && key.first == Resolver::Kind::Host && resolver_.is_in_hosts(key.second);
+    if (name.clock.is_settled() && !is_there) continue;
+    name.clock.hurry(context_.now());
+    if (name.clock.is_due(context_.now())) ask(key, name);
+  }
 }
 
 bool Directory::renew(Id id) {
@@ -213,9 +233,13 @@ std::vector<Directory::Id> Directory::run() {
   std::vector<Resolver::Answer> answers = resolver_.take_answers();
   for (Resolver::Answer& answer : answers) on_answer(answer, touched);
   bool is_time = std::exchange(is_time_, false);
+  if (is_time) resolver_.look();
+  Resolver::Change change = resolver_.take_change();
+  bool is_changed = change.servers || change.hosts;
+  if (is_changed) on_change(change);
   if (is_time) ask_due();
   for (Id id : touched) look_at(id);
-  if (is_time || !touched.empty()) arm();
+  if (is_time || is_changed || !touched.empty()) arm();
   return {touched.begin(), touched.end()};
 }
 
@@ -243,13 +267,13 @@ void Directory::take(Name& name, const Key& key, Resolver::Answer& answer) {
   }
   take_addresses(name, answer);
   if (answer.status == Resolver::Status::Missing) {
-    name.clock.on_missing(answer.ttl == Duration::zero() ? kNegative : answer.ttl, now);
+    name.clock.on_missing(answer.ttl == Duration::zero() ? kNegative : answer.ttl, now, context_.random());
     return log_trouble(name, key, "there are none");
   }
   if (answer.is_last) {
-    name.clock.on_found(answer.ttl, now);
+    name.clock.on_found(answer.ttl, now, context_.random());
   } else {
-    name.clock.on_part(answer.ttl, now);
+    name.clock.on_part(answer.ttl, now, context_.random());
   }
   if (std::exchange(name.is_told, false)) log_line(LogLevel::Info, "name", "is resolved again", {{"name", key.second}});
 }
@@ -302,9 +326,16 @@ void Directory::log_trouble(Name& name, const Key& key, const std::string& error
 }
 
 void Directory::arm() {
+  const Time next_pass = passed_at_ + kPace;
+  if (context_.now() < next_pass) return timer_.set(std::min(timer_.deadline(), next_pass));
+  passed_at_ = context_.now();
   Time next = Time::max();
-  for (auto& [key, name] : names_)
+  bool are_settled = true;
+  for (auto& [key, name] : names_) {
+    are_settled &= name.clock.is_settled();
     if (name.is_lazy || !name.clock.has_answer()) next = std::min(next, name.clock.ask_at());
+  }
+  if (!names_.empty()) next = std::min(next, resolver_.looked_at() + (are_settled ? kLook : kLookSoon));
   timer_.set(next);
 }
 

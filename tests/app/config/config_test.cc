@@ -108,6 +108,17 @@ TEST(Config, EveryKeyOfTheDaemonIsStored) {
   EXPECT_EQ(daemon_with("socket_mode = 600").socket_mode, 0600u);
 }
 
+TEST(Config, NameServersHavePortsAndZones) {
+  EXPECT_EQ(daemon_with("nameservers = 10.0.0.2, [::1]:5353 [fe80::53%eth0]").nameservers,
+            "10.0.0.2:53,[::1]:5353,[fe80::53%eth0]:53");
+  for (const char* value : {"dns.example", "10.0.0.2:0", "[::1%eth0]:53", "[fe80::53%]:53"}) {
+    string error = errors(kController, "[Cloudbus]\nnameservers=" + string(value) + "\n[A]\n" + kGood);
+    EXPECT_TRUE(contains(error, "is no name server; allowed are")) << error;
+  }
+  string error = errors(kController, "[Cloudbus]\nnameservers=[fe80::53]:53\n[A]\n" + kGood);
+  EXPECT_TRUE(contains(error, "needs the zone of its link")) << error;
+}
+
 TEST(Config, EveryKeyOfAServiceIsStored) {
   EXPECT_EQ(service_with(kController, "service = Some Name").service, "Some Name");
   EXPECT_EQ(service_with(kController, "links = 64").links, 64);

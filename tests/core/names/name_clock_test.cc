@@ -16,7 +16,7 @@ constexpr Time kStart{hours(1)};
 NameClock found(Duration ttl) {
   NameClock clock;
   clock.ask();
-  clock.on_found(ttl, kStart);
+  clock.on_found(ttl, kStart, 0);
   return clock;
 }
 
@@ -37,7 +37,7 @@ TEST(NameClock, APartServesAndTheRestIsAwaitedByNobody) {
   NameClock clock;
   clock.ask();
   EXPECT_TRUE(clock.is_awaited());
-  clock.on_part(seconds(30), kStart);
+  clock.on_part(seconds(30), kStart, 0);
   EXPECT_TRUE(clock.serves(kStart));
   EXPECT_FALSE(clock.is_awaited());
   EXPECT_FALSE(clock.is_due(kStart + hours(1))) << "its query is in flight";
@@ -46,15 +46,15 @@ TEST(NameClock, APartServesAndTheRestIsAwaitedByNobody) {
 TEST(NameClock, TheTtlOfAPartCountsFromWhenItCame) {
   NameClock clock;
   clock.ask();
-  clock.on_part(seconds(30), kStart);
-  clock.on_found(seconds(30), kStart + seconds(3));
+  clock.on_part(seconds(30), kStart, 0);
+  clock.on_found(seconds(30), kStart + seconds(3), 0);
   EXPECT_EQ(clock.ask_at(), kStart + seconds(30));
   clock.ask();
-  clock.on_part(seconds(30), kStart);
-  clock.on_found(seconds(10), kStart + seconds(3));
+  clock.on_part(seconds(30), kStart, 0);
+  clock.on_found(seconds(10), kStart + seconds(3), 0);
   EXPECT_EQ(clock.ask_at(), kStart + seconds(13));
   clock.ask();
-  clock.on_found(seconds(60), kStart + seconds(13));
+  clock.on_found(seconds(60), kStart + seconds(13), 0);
   EXPECT_EQ(clock.ask_at(), kStart + seconds(73));
 }
 
@@ -70,15 +70,45 @@ TEST(NameClock, KeepsTtlsBetweenASecondAndAnHour) {
   EXPECT_EQ(found(hours(48)).ask_at(), kStart + hours(1));
 }
 
+TEST(NameClock, NamesWithOneTtlDoNotRemainInStep) {
+  NameClock early, late;
+  early.on_found(seconds(100), kStart, 0);
+  late.on_found(seconds(100), kStart, 0.5);
+  EXPECT_EQ(early.ask_at(), kStart + seconds(100));
+  EXPECT_EQ(late.ask_at(), kStart + seconds(105));
+  late.on_missing(seconds(10), kStart, 0.999);
+  EXPECT_GT(late.ask_at(), kStart + milliseconds(10'900));
+  EXPECT_LE(late.ask_at(), kStart + milliseconds(11'000)) << "a tenth at most";
+}
+
+TEST(NameClock, WhatFailedOrIsMissingIsNotSettledAndCanBeHurried) {
+  NameClock clock;
+  EXPECT_FALSE(clock.is_settled());
+  clock.ask();
+  clock.hurry(kStart);
+  EXPECT_FALSE(clock.is_due(kStart)) << "its query is in flight";
+  clock.on_missing(seconds(60), kStart, 0);
+  EXPECT_FALSE(clock.is_settled());
+  clock.hurry(kStart + seconds(1));
+  EXPECT_TRUE(clock.is_due(kStart + seconds(1)));
+  clock.ask();
+  clock.on_found(seconds(60), kStart, 0);
+  EXPECT_TRUE(clock.is_settled());
+  clock.ask();
+  clock.on_failed(kStart, 0);
+  EXPECT_FALSE(clock.is_settled()) << "though the last answer serves";
+  EXPECT_TRUE(clock.serves(kStart));
+}
+
 TEST(NameClock, ThatThereIsNothingIsAnAnswer) {
   NameClock clock;
   clock.ask();
-  clock.on_missing(seconds(7), kStart);
+  clock.on_missing(seconds(7), kStart, 0);
   EXPECT_TRUE(clock.serves(kStart));
   EXPECT_FALSE(clock.is_stale());
   EXPECT_EQ(clock.ask_at(), kStart + seconds(7));
   clock.ask();
-  clock.on_missing(hours(2), kStart);
+  clock.on_missing(hours(2), kStart, 0);
   EXPECT_EQ(clock.ask_at(), kStart + NameClock::kMostNegativeTtl);
 }
 
@@ -109,7 +139,7 @@ TEST(NameClock, AnAnswerAfterFailuresIsFreshAgain) {
   clock.ask();
   clock.on_failed(kStart + seconds(10), 0);
   clock.ask();
-  clock.on_found(seconds(10), kStart + seconds(12));
+  clock.on_found(seconds(10), kStart + seconds(12), 0);
   EXPECT_FALSE(clock.is_stale());
   EXPECT_EQ(clock.ask_at(), kStart + seconds(22));
 }

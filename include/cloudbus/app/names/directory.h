@@ -102,6 +102,7 @@ class Directory {
   void look_who_is_lazy(Entry& entry);
   void forget(const Key& key, Id user);
   void ask(const Key& key, Name& name);
+  void on_change(Resolver::Change change);
   void on_answer(Resolver::Answer& answer, std::set<Id>& touched);
   void take(Name& name, const Key& key, Resolver::Answer& answer);
   void take_addresses(Name& name, Resolver::Answer& answer);
@@ -123,6 +124,7 @@ class Directory {
   std::string urn_zone_;
   Timer timer_{context_.timers(), [this] { is_time_ = true; }};
   bool is_time_ = false;  // for ask_due()
+  Time passed_at_{};      // when arm() went over all names
 };
 
 }  // namespace cloudbus

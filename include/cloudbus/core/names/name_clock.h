@@ -4,6 +4,8 @@
 // When a name is looked up again, and how long its last answer serves. There is one for each name; its owner keeps the
 // answer itself.
 
+#include <algorithm>
+
 #include "cloudbus/core/base/time.h"
 #include "cloudbus/core/policy/backoff.h"
 
@@ -13,6 +15,8 @@ class NameClock {
  public:
   static constexpr Duration kLeastTtl = std::chrono::seconds(1), kMostTtl = std::chrono::hours(1);
   static constexpr Duration kMostNegativeTtl = std::chrono::minutes(1);
+  // Of a TTL, at most: so much later is a name looked up again, so that names with one TTL do not remain in step.
+  static constexpr double kJitter = 0.1;
   static constexpr Duration kStale = std::chrono::hours(24);  // how long an answer serves when there is no newer one
 
   // The name is being looked up; on_found(), on_missing() or on_failed() will follow.
@@ -20,13 +24,13 @@ class NameClock {
     is_asking_ = true;
     has_part_ = false;
   }
-  // The TTL is kept within its bounds.
-  void on_found(Duration ttl, Time now);
+  // The TTL is kept within its bounds. `random` is evenly in [0, 1), here and below.
+  void on_found(Duration ttl, Time now, double random);
   // As on_found(), for a part of the answer; the whole follows with on_found().
-  void on_part(Duration ttl, Time now);
+  void on_part(Duration ttl, Time now, double random);
   // There is no such name, or it has no such record.
-  void on_missing(Duration negative_ttl, Time now);
-  // No answer. `random` is evenly in [0, 1).
+  void on_missing(Duration negative_ttl, Time now, double random);
+  // No answer.
   void on_failed(Time now, double random);
 
   // The name is being looked up, and no part of the answer is there yet.
@@ -40,6 +44,14 @@ class NameClock {
   bool is_stale() const { return has_answer_ && has_failed_; }
   bool has_answer() const { return has_answer_; }
   bool has_failed() const { return has_failed_; }  // since the last answer
+  // The last lookup found something.
+  bool is_settled() const { return has_answer_ && !has_failed_ && !is_missing_; }
+
+  // Where names are looked up has changed: it is due at once, unless it is being looked up.
+  void hurry(Time now) {
+    ask_at_ = std::min(ask_at_, now);
+    backoff_.reset();
+  }
 
  private:
   Backoff backoff_{std::chrono::seconds(1), std::chrono::seconds(60)};
@@ -47,6 +59,7 @@ class NameClock {
   bool is_asking_ = false, has_part_ = false;
   bool has_answer_ = false;
   bool has_failed_ = false;
+  bool is_missing_ = false;  // that is the answer
 };
 
 }  // namespace cloudbus
