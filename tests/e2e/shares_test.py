@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# exclusive: yes
 """What services share: one that misbehaves costs the others nothing that they notice."""
 
 import socket
