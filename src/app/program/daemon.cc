@@ -32,6 +32,7 @@ std::string_view subject(const Config& config) { return name_of(config.role); }
 int run_program(Role role, int argc, char** argv) {
   auto [options, exit_code] = parse_options(role, argc, argv);
   if (!options) return exit_code;
+  if (!options->check && !options->print) Signals::hold();
   auto [config, errors] = read_config(role, *options);
   if (!config) {
     print_errors(errors);
@@ -58,7 +59,6 @@ Daemon::Daemon(const Options& options, const Config& first)
     : options_(options),
       config_(std::make_shared<const Config>(empty_config(first))),
       shared_{.boot_id = random_bytes<sizeof(Uuid)>(), .sessions = sessions_} {
-  std::signal(SIGPIPE, SIG_IGN);
   for (std::size_t i = 0; i < static_cast<std::size_t>(config_->threads); i++) {
     auto worker = std::make_unique<Worker>(config_, shared_, i);
     if (config_->role == Role::Controller)
@@ -198,7 +198,7 @@ void Daemon::log_start_up() {
 }
 
 void Daemon::run() {
-  watch_signals();
+  signals_.watch(workers_.front()->loop(), [this](int signal) { on_signal(signal); });
   log_start_up();
   for (std::size_t i = 1; i < workers_.size(); i++) threads_.emplace_back([this, i] { workers_[i]->run(); });
   notify_ready();
@@ -214,20 +214,19 @@ void Daemon::stop_workers() {
   threads_.clear();
 }
 
-void Daemon::watch_signals() {
-  for (int signal : {SIGTERM, SIGINT, SIGHUP}) {
-    auto watch = std::make_unique<Watch>();
-    watch->start(workers_.front()->loop().base(), signal, EV_SIGNAL | EV_PERSIST, on_signal, this);
-    signals_.push_back(std::move(watch));
+void Daemon::on_signal(int signal) {
+  switch (signal) {
+    case SIGHUP: return reload();
+    case SIGUSR1: return log_unused("SIGUSR1", "there is no log file to open again");
+    case SIGUSR2: return log_unused("SIGUSR2", "it is kept for an upgrade of the program");
+    default: return terminate();
   }
 }
 
-void Daemon::on_signal(int signal, short, void* daemon) noexcept {
-  auto* self = static_cast<Daemon*>(daemon);
-  if (signal == SIGHUP)
-    self->reload();
-  else
-    self->terminate();
+// Other daemons have a use for it.
+void Daemon::log_unused(std::string_view signal, std::string_view reason) const {
+  log_line(LogLevel::Warning, subject(*config_), "a signal changes nothing here",
+           {{"signal", signal}, {"reason", reason}});
 }
 
 void Daemon::terminate() {

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "cloudbus/app/program/options.h"
 #include "cloudbus/app/program/pid_file.h"
 #include "cloudbus/app/program/reload.h"
+#include "cloudbus/app/program/signals.h"
 #include "cloudbus/app/worker/worker.h"
 
 namespace cloudbus {
@@ -49,8 +51,8 @@ class Daemon {
   void on_applied(const ConfigDiff& diff);
   void end_reload();
 
-  void watch_signals();
-  static void on_signal(int signal, short what, void* daemon) noexcept;
+  void on_signal(int signal);
+  void log_unused(std::string_view signal, std::string_view reason) const;
   void terminate();
   void stop_workers();
 
@@ -63,7 +65,7 @@ class Daemon {
   std::unique_ptr<Listeners> listeners_;
   std::unique_ptr<Reload> reload_;
   PidFile pid_file_;
-  std::vector<std::unique_ptr<Watch>> signals_;
+  Signals signals_;
   Time reload_began_{};
   std::size_t unapplied_ = 0;  // workers that have not taken the configuration yet
   std::size_t next_worker_ = 0;
