@@ -2,6 +2,7 @@
 #include "cloudbus/net/listener.h"
 
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,9 @@ namespace cloudbus {
 namespace {
 
 constexpr int kAcceptsPerTurn = 64;
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78  // <linux/in6.h>, which does not go with <netinet/in.h>
+#endif
 constexpr Duration kPause = std::chrono::milliseconds(100);  // when descriptors ran out
 
 std::string with_error(std::string_view what) { return fmt::format("{}: {}", what, std::strerror(errno)); }
@@ -50,6 +54,18 @@ int bind_with_mode(int fd, const Address& address, mode_t mode) {
   return result;
 }
 
+// Also an address that the host does not have yet, `is_absent`: connections come once it has.
+int bind_freely(int fd, const Address& address, bool& is_absent) {
+  if (::bind(fd, address.data(), address.size()) == 0) return 0;
+  if (errno != EADDRNOTAVAIL || address.is_unix()) return -1;
+  int on = 1;
+  int result = address.family() == AF_INET6 ? ::setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on)
+                                            : ::setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on);
+  if (result != 0) errno = EADDRNOTAVAIL;
+  is_absent = result == 0 && ::bind(fd, address.data(), address.size()) == 0;
+  return is_absent ? 0 : -1;
+}
+
 }  // namespace
 
 std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint& endpoint, mode_t mode) {
@@ -67,16 +83,18 @@ std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint&
     ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (address.family() == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   }
-  int bound = has_file ? bind_with_mode(fd, address, mode) : ::bind(fd, address.data(), address.size());
+  bool is_absent = false;
+  int bound = has_file ? bind_with_mode(fd, address, mode) : bind_freely(fd, address, is_absent);
   if (bound != 0 || ::listen(fd, SOMAXCONN) != 0) {
     std::string error = with_error("cannot listen");
     ::close(fd);
     return error;
   }
-  return ListeningSocket(fd, endpoint);
+  return ListeningSocket(fd, endpoint, is_absent);
 }
 
-ListeningSocket::ListeningSocket(int fd, const Endpoint& endpoint) : fd_(fd), endpoint_(endpoint) {
+ListeningSocket::ListeningSocket(int fd, const Endpoint& endpoint, bool is_absent)
+    : fd_(fd), endpoint_(endpoint), is_absent_(is_absent) {
   sockaddr_storage name{};
   socklen_t size = sizeof name;
   if (endpoint.kind == Endpoint::Kind::Tcp && ::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) == 0)
@@ -92,6 +110,7 @@ ListeningSocket::ListeningSocket(int fd, const Endpoint& endpoint) : fd_(fd), en
 ListeningSocket::ListeningSocket(ListeningSocket&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       endpoint_(std::move(other.endpoint_)),
+      is_absent_(other.is_absent_),
       device_(other.device_),
       inode_(other.inode_) {}
 

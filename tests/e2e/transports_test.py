@@ -55,7 +55,7 @@ class SocketFiles(pair.Case):
     def refused(self, path):
         """Starts a daemon that cannot bind, and returns what it says."""
         daemon = self.start(path, wait=False, name="second")
-        self.assertEqual(daemon.wait_exit(), 1)
+        self.assertEqual(daemon.wait_exit(), os.EX_TEMPFAIL)
         return daemon.output()
 
     def test_socket_file_has_mode_0660_by_default(self):
@@ -146,14 +146,14 @@ class SocketFiles(pair.Case):
             other.listen()
             port = other.getsockname()[1]
             daemon = self.segment(f"[Files]\nbind=tcp://127.0.0.1:{port}\nserver=builtin:echo\n", wait=False)
-            self.assertEqual(daemon.wait_exit(), 1)
+            self.assertEqual(daemon.wait_exit(), os.EX_TEMPFAIL)
             self.assertIn(f"127.0.0.1:{port}", daemon.output())
 
     def test_abstract_name_in_use_is_an_error(self):
         name = f"unix:@{os.path.basename(self.folder)}"
         first = self.segment(f"[Files]\nbind={name}\nserver=builtin:echo\n")
         second = self.segment(f"[Files]\nbind={name}\nserver=builtin:echo\n", wait=False, name="second")
-        self.assertEqual(second.wait_exit(), 1)
+        self.assertEqual(second.wait_exit(), os.EX_TEMPFAIL)
         self.assertIn(name, second.output())
         self.assertTrue(first.alive)
 

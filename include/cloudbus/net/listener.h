@@ -16,7 +16,8 @@ namespace cloudbus {
 class ListeningSocket {
  public:
   // Binds and listens, or says why that failed. A stale Unix socket file is replaced; a live one, or a file that is no
-  // socket, is an error. `mode` has the permissions of a socket file.
+  // socket, is an error. `mode` has the permissions of a socket file. An address may be bound that the host does not
+  // have yet.
   static std::variant<ListeningSocket, std::string> open(const Endpoint& endpoint, mode_t mode);
 
   ListeningSocket(ListeningSocket&& other) noexcept;
@@ -28,12 +29,14 @@ class ListeningSocket {
 
   int fd() const { return fd_; }
   const Endpoint& endpoint() const { return endpoint_; }  // with the port that the kernel chose
+  bool is_absent() const { return is_absent_; }           // the host did not have the address
 
  private:
-  ListeningSocket(int fd, const Endpoint& endpoint);
+  ListeningSocket(int fd, const Endpoint& endpoint, bool is_absent);
 
   int fd_;
   Endpoint endpoint_;
+  bool is_absent_;
   dev_t device_ = 0;  // of the socket file, so that only our own is removed
   ino_t inode_ = 0;
 };

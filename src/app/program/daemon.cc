@@ -2,16 +2,16 @@
 #include "cloudbus/app/program/daemon.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
+#include <sysexits.h>
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "cloudbus/app/controller/controller.h"
 #include "cloudbus/app/link/random_bytes.h"
 #include "cloudbus/app/log/log.h"
-#include "cloudbus/app/program/notify.h"
 #include "cloudbus/app/program/preflight.h"
 #include "cloudbus/app/segment/segment.h"
 #include "cloudbus/net/descriptors.h"
@@ -36,7 +36,7 @@ int run_program(Role role, int argc, char** argv) {
   auto [config, errors] = read_config(role, *options);
   if (!config) {
     print_errors(errors);
-    return 1;
+    return options->check || options->print ? EXIT_FAILURE : EX_CONFIG;
   }
   if (options->print) fmt::print("{}", to_ini(*config));
   if (options->check) {
@@ -49,7 +49,7 @@ int run_program(Role role, int argc, char** argv) {
   Daemon daemon(*options, *config);
   if (auto problems = daemon.start(*config); !problems.empty()) {
     print_errors(problems);
-    return 1;
+    return EX_TEMPFAIL;
   }
   daemon.run();
   return 0;
@@ -71,6 +71,7 @@ Daemon::Daemon(const Options& options, const Config& first)
     serve(bind, service, fd, from);
   };
   Loop& loop = workers_.front()->loop();
+  notifier_ = std::make_unique<Notifier>(loop);
   listeners_ = std::make_unique<Listeners>(loop, config_->role, on_accept);
   reload_ = std::make_unique<Reload>(loop, config_->role, options_,
                                      [this](const Reload::Outcome& outcome) { on_read(outcome); });
@@ -83,7 +84,7 @@ Daemon::~Daemon() { stop_workers(); }
 // The start is a reload from a configuration that has no services, before there are threads.
 std::vector<std::string> Daemon::start(const Config& first) {
   ConfigDiff diff = compare(config_, first);
-  if (auto errors = prepare(diff); !errors.empty()) return errors;
+  if (auto errors = prepare(diff, Listeners::Failed::IsTriedAgain); !errors.empty()) return errors;
   for (auto& worker : workers_) worker->apply(diff);
   listeners_->commit(diff);
   config_ = diff.after;
@@ -91,8 +92,8 @@ std::vector<std::string> Daemon::start(const Config& first) {
 }
 
 // What can fail. Nothing is different yet when it does.
-std::vector<std::string> Daemon::prepare(const ConfigDiff& diff) {
-  std::vector<std::string> errors = listeners_->prepare(diff);
+std::vector<std::string> Daemon::prepare(const ConfigDiff& diff, Listeners::Failed failed) {
+  std::vector<std::string> errors = listeners_->prepare(diff, failed);
   if (!errors.empty()) return errors;
   if (std::string error = pid_file_.write(diff.after->pid_file); !error.empty()) errors.push_back(error);
   return errors;
@@ -105,14 +106,14 @@ void Daemon::reload() {
   }
   if (!reload_->start(config_)) return;
   reload_began_ = workers_.front()->now();
-  notify_reloading();
+  notifier_->reloading();
 }
 
 void Daemon::on_read(const Reload::Outcome& outcome) {
   if (auto* errors = std::get_if<std::vector<std::string>>(&outcome)) return refuse(*errors);
   const auto& diff = std::get<ConfigDiff>(outcome);
   if (terminating_) return end_reload();
-  if (auto errors = prepare(diff); !errors.empty()) {
+  if (auto errors = prepare(diff, Listeners::Failed::IsRefused); !errors.empty()) {
     listeners_->abandon();
     return refuse(errors);
   }
@@ -160,7 +161,7 @@ void Daemon::on_applied(const ConfigDiff& diff) {
 }
 
 void Daemon::end_reload() {
-  if (!terminating_) notify_ready();
+  if (!terminating_) notifier_->ready();
   if (reload_->done()) reload();
 }
 
@@ -201,7 +202,7 @@ void Daemon::run() {
   signals_.watch(workers_.front()->loop(), [this](int signal) { on_signal(signal); });
   log_start_up();
   for (std::size_t i = 1; i < workers_.size(); i++) threads_.emplace_back([this, i] { workers_[i]->run(); });
-  notify_ready();
+  notifier_->ready();
   workers_.front()->run();
   stop_workers();
   log_line(LogLevel::Info, subject(*config_), "ended", {});
@@ -235,7 +236,7 @@ void Daemon::terminate() {
     return workers_.front()->end_now();
   }
   terminating_ = true;
-  notify_stopping();
+  notifier_->stopping();
   listeners_->close_all();
   log_line(LogLevel::Info, subject(*config_), "drains", {{"timeout", config_->drain_timeout}});
   undrained_ = workers_.size();

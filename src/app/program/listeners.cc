@@ -14,32 +14,38 @@ constexpr Duration kLogPauseEvery = std::chrono::seconds(1);
 }  // namespace
 
 struct Listeners::Closed {
-  BindId id;
   Endpoint endpoint;  // with the port that the kernel chose
-  Open open;
+  ServedBind served;
 };
 
 Listeners::Listeners(Loop& loop, Role role, OnAccept on_accept)
-    : loop_(loop), subject_(name_of(role)), on_accept_(std::move(on_accept)) {}
+    : loop_(loop),
+      subject_(name_of(role)),
+      on_accept_(std::move(on_accept)),
+      late_(loop, [this](const ServedBind& bind) { return open_late(bind); }) {}
 
 Listeners::~Listeners() = default;
 
 // --- Opening -----------------------------------------------------------------------------------------------------
 
-std::vector<std::string> Listeners::prepare(const ConfigDiff& diff) {
-  std::vector<std::string> errors;
+std::vector<std::string> Listeners::prepare(const ConfigDiff& diff, Failed failed) {
   for (const ServedBind& added : diff.binds_added) {
     std::string error = open(added);
     if (!error.empty() && make_way(added, diff.binds_removed)) error = open(added);
-    if (!error.empty())
-      errors.push_back(diff.after->at(added.bind.line) + ": " + added.bind.endpoint.to_string() + ": " + error);
+    if (!error.empty()) missing_.push_back({added, diff.after->at(added.bind.line), error});
   }
-  if (!errors.empty()) abandon();
+  bool is_enough = failed == Failed::IsTriedAgain && !opened_.empty();
+  if (missing_.empty() || is_enough) return {};
+  std::vector<std::string> errors;
+  for (const Missing& missing : missing_)
+    errors.push_back(missing.at + ": " + missing.served.bind.endpoint.to_string() + ": " + missing.error);
+  abandon();
   return errors;
 }
 
 void Listeners::abandon() {
   opened_.clear();
+  missing_.clear();
   reopen_closed();
 }
 
@@ -57,9 +63,7 @@ bool Listeners::make_way(const ServedBind& added, const std::vector<BindId>& rem
     auto found = open_.find(id);
     if (found == open_.end() || !overlap(found->second.listener->endpoint(), added.bind.endpoint)) continue;
     found->second.listener->accept_all();
-    Closed closed{id, found->second.listener->endpoint(), std::move(found->second)};
-    closed.open.listener.reset();
-    closed_.push_back(std::move(closed));
+    closed_.push_back({found->second.listener->endpoint(), found->second.served});
     open_.erase(found);
     has_closed = true;
   }
@@ -67,64 +71,73 @@ bool Listeners::make_way(const ServedBind& added, const std::vector<BindId>& rem
 }
 
 void Listeners::reopen_closed() {
-  for (Closed& closed : std::exchange(closed_, {})) {
-    auto opened = ListeningSocket::open(closed.endpoint, closed.open.mode);
-    if (auto* error = std::get_if<std::string>(&opened)) {
-      log_line(LogLevel::Error, "listener", "cannot be opened again",
-               {{"address", closed.endpoint.to_string()}, {"error", *error}});
-      continue;
-    }
-    open_.emplace(closed.id, std::move(closed.open));
-    start(closed.id, std::get<ListeningSocket>(std::move(opened)));
+  for (const Closed& closed : std::exchange(closed_, {})) {
+    ServedBind again = closed.served;
+    again.bind.endpoint = closed.endpoint;
+    if (std::string error = open_late(again); !error.empty()) late_.add(again, "before the reload", error);
   }
+}
+
+std::string Listeners::open_late(const ServedBind& served) {
+  std::string error = open(served);
+  if (error.empty()) start(served, std::move(opened_.extract(served.bind.id).mapped()));
+  return error;
 }
 
 // --- Changing over -----------------------------------------------------------------------------------------------
 
-void Listeners::start(BindId id, ListeningSocket socket) {
-  auto on_accept = [this, id](int fd, const Address& from) { on_accept_(id, open_.at(id).service, fd, from); };
+void Listeners::start(const ServedBind& served, ListeningSocket socket) {
+  BindId id = served.bind.id;
+  auto on_accept = [this, id](int fd, const Address& from) { on_accept_(id, open_.at(id).served.service, fd, from); };
   auto on_pause = [this](int error) { log_pause(error); };
-  open_.at(id).listener = std::make_unique<Listener>(loop_, std::move(socket), on_accept, on_pause);
+  if (socket.is_absent())
+    log_line(LogLevel::Warning, served.subject, "the host does not have this address yet; it is bound all the same",
+             {{"address", socket.endpoint().to_string()}});
+  auto listener = std::make_unique<Listener>(loop_, std::move(socket), on_accept, on_pause);
+  Open& open = open_[id] = {served, std::move(listener)};
+  log_listening(open);
 }
 
 void Listeners::close_unused(const ConfigDiff& diff) {
   for (BindId id : diff.binds_removed) {
+    late_.remove(id);
     auto found = open_.find(id);
-    if (found == open_.end()) continue;  // it made way
+    if (found == open_.end()) continue;  // it made way, or never was
     Open& open = found->second;
     open.listener->accept_all();
-    log_line(LogLevel::Info, open.subject, "listens no more", {{"address", open.listener->endpoint().to_string()}});
+    log_line(LogLevel::Info, open.served.subject, "listens no more",
+             {{"address", open.listener->endpoint().to_string()}});
     open_.erase(found);
   }
   for (const Closed& closed : std::exchange(closed_, {}))
-    log_line(LogLevel::Info, closed.open.subject, "listens no more", {{"address", closed.endpoint.to_string()}});
+    log_line(LogLevel::Info, closed.served.subject, "listens no more", {{"address", closed.endpoint.to_string()}});
 }
 
 void Listeners::commit(const ConfigDiff& diff) {
-  for (const ServedBind& added : diff.binds_added) {
-    BindId id = added.bind.id;
-    Open& open = open_[id] = {nullptr, added.service, added.mode, added.subject};
-    start(id, std::move(opened_.extract(id).mapped()));
-    log_listening(open);
+  for (const ServedBind& added : diff.binds_added)
+    if (auto opened = opened_.extract(added.bind.id)) start(added, std::move(opened.mapped()));
+  for (const Missing& missing : std::exchange(missing_, {})) late_.add(missing.served, missing.at, missing.error);
+  for (const ServedBind& changed : diff.binds_changed)
+    if (!late_.change(changed)) change(open_.at(changed.bind.id), changed);
+}
+
+void Listeners::change(Open& open, const ServedBind& changed) {
+  ServedBind before = std::exchange(open.served, changed);
+  if (before.mode != changed.mode) {
+    if (std::string error = open.listener->set_mode(changed.mode); !error.empty())
+      log_line(LogLevel::Warning, changed.subject, "cannot change the permissions of the socket file",
+               {{"address", open.listener->endpoint().to_string()}, {"error", error}});
   }
-  for (const ServedBind& changed : diff.binds_changed) {
-    Open& open = open_.at(changed.bind.id);
-    bool has_moved = open.service != changed.service;
-    open.service = changed.service;
-    open.subject = changed.subject;
-    if (std::exchange(open.mode, changed.mode) != changed.mode) set_mode(open);
-    if (has_moved) log_listening(open);
-  }
+  if (before.service != changed.service) log_listening(open);
 }
 
 void Listeners::log_listening(const Open& open) {
-  log_line(LogLevel::Info, open.subject, "listening", {{"address", open.listener->endpoint().to_string()}});
+  log_line(LogLevel::Info, open.served.subject, "listening", {{"address", open.listener->endpoint().to_string()}});
 }
 
-void Listeners::set_mode(const Open& open) {
-  if (std::string error = open.listener->set_mode(open.mode); !error.empty())
-    log_line(LogLevel::Warning, open.subject, "cannot change the permissions of the socket file",
-             {{"address", open.listener->endpoint().to_string()}, {"error", error}});
+void Listeners::close_all() {
+  late_.clear();
+  open_.clear();
 }
 
 void Listeners::log_pause(int error) {

@@ -12,6 +12,7 @@
 #include "cloudbus/app/config/diff.h"
 #include "cloudbus/app/link/sessions.h"
 #include "cloudbus/app/program/listeners.h"
+#include "cloudbus/app/program/notifier.h"
 #include "cloudbus/app/program/options.h"
 #include "cloudbus/app/program/pid_file.h"
 #include "cloudbus/app/program/reload.h"
@@ -31,15 +32,15 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // Takes the first configuration: listens at every bind, and writes the pid file. Returns all that is wrong, each as
-  // "FILE:LINE: ..." where it has a line.
+  // Takes the first configuration: listens at every bind that can be had, and writes the pid file. Returns all that is
+  // wrong, each as "FILE:LINE: ..." where it has a line; the other binds are tried again while it runs.
   std::vector<std::string> start(const Config& first);
 
   // Serves until a signal ends it.
   void run();
 
  private:
-  std::vector<std::string> prepare(const ConfigDiff& diff);
+  std::vector<std::string> prepare(const ConfigDiff& diff, Listeners::Failed failed);
   void serve(BindId bind, ServiceId service, int fd, const Address& from);
   void log_start_up();
 
@@ -62,6 +63,7 @@ class Daemon {
   Shared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;  // the first runs in the main thread, and accepts for all
   std::vector<std::thread> threads_;
+  std::unique_ptr<Notifier> notifier_;
   std::unique_ptr<Listeners> listeners_;
   std::unique_ptr<Reload> reload_;
   PidFile pid_file_;
