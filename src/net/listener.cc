@@ -13,46 +13,16 @@
 #include <utility>
 
 #include "cloudbus/net/socket_error.h"
+#include "cloudbus/net/socket_file.h"
 #include "cloudbus/net/socket_options.h"
 
 namespace cloudbus {
 namespace {
 
 constexpr int kAcceptsPerTurn = 64;
-#ifndef IPV6_FREEBIND
-#define IPV6_FREEBIND 78  // <linux/in6.h>, which does not go with <netinet/in.h>
-#endif
 constexpr Duration kPause = std::chrono::milliseconds(100);  // when descriptors ran out
 
 std::string with_error(std::string_view what) { return fmt::format("{}: {}", what, std::strerror(errno)); }
-
-// Whether a process listens at a Unix address. EAGAIN is a full queue: the process is busy.
-bool is_live(const Address& address) {
-  int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return true;
-  bool live = ::connect(fd, address.data(), address.size()) == 0 || errno != ECONNREFUSED;
-  ::close(fd);
-  return live;
-}
-
-// Removes a stale Unix socket file, or says why there can be no new one.
-std::optional<std::string> clear_path(const Address& address) {
-  std::string path = address.path();
-  struct stat info;
-  if (::lstat(path.c_str(), &info) != 0)
-    return errno == ENOENT ? std::nullopt : std::optional(with_error("cannot look at the socket's path"));
-  if (!S_ISSOCK(info.st_mode)) return "there is a file at this path that is no socket; it is left alone";
-  if (is_live(address)) return "the socket is in use: another process listens at this path";
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return with_error("cannot remove the stale socket file");
-  return std::nullopt;
-}
-
-int bind_with_mode(int fd, const Address& address, mode_t mode) {
-  mode_t before = ::umask(0777 & ~mode);  // never more permissions than asked for, not even for a moment
-  int result = ::bind(fd, address.data(), address.size());
-  ::umask(before);
-  return result;
-}
 
 // Also an address that the host does not have yet, `is_absent`: connections come once it has.
 int bind_freely(int fd, const Address& address, bool& is_absent) {
@@ -68,13 +38,13 @@ int bind_freely(int fd, const Address& address, bool& is_absent) {
 
 }  // namespace
 
-std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint& endpoint, mode_t mode) {
+std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint& endpoint, const SocketAccess& access) {
   std::optional<Address> known = endpoint.address.in_its_zone();
   if (!known) return with_error("cannot listen");
   const Address& address = *known;
   bool has_file = endpoint.kind == Endpoint::Kind::Unix;
   if (has_file)
-    if (auto error = clear_path(address)) return *error;
+    if (std::string error = clear_socket_path(address); !error.empty()) return error;
   int fd = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return with_error("cannot make a socket");
   prepare_socket(fd, address);
@@ -84,13 +54,15 @@ std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint&
     if (address.family() == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   }
   bool is_absent = false;
-  int bound = has_file ? bind_with_mode(fd, address, mode) : bind_freely(fd, address, is_absent);
-  if (bound != 0 || ::listen(fd, SOMAXCONN) != 0) {
-    std::string error = with_error("cannot listen");
-    ::close(fd);
-    return error;
-  }
-  return ListeningSocket(fd, endpoint, is_absent);
+  std::string error;
+  if (has_file)
+    error = bind_socket_file(fd, address, access);
+  else if (bind_freely(fd, address, is_absent) != 0)
+    error = with_error("cannot listen");
+  if (error.empty() && ::listen(fd, SOMAXCONN) != 0) error = with_error("cannot listen");
+  if (error.empty()) return ListeningSocket(fd, endpoint, is_absent);
+  ::close(fd);
+  return error;
 }
 
 ListeningSocket::ListeningSocket(int fd, const Endpoint& endpoint, bool is_absent)
@@ -114,10 +86,8 @@ ListeningSocket::ListeningSocket(ListeningSocket&& other) noexcept
       device_(other.device_),
       inode_(other.inode_) {}
 
-std::string ListeningSocket::set_mode(mode_t mode) const {
-  std::string path = endpoint_.address.path();
-  if (endpoint_.kind != Endpoint::Kind::Unix || ::chmod(path.c_str(), mode) == 0) return {};
-  return std::strerror(errno);
+std::string ListeningSocket::set_access(const SocketAccess& access) const {
+  return endpoint_.kind == Endpoint::Kind::Unix ? set_socket_access(endpoint_.address.path(), access) : std::string();
 }
 
 ListeningSocket::~ListeningSocket() {

@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/app/program/listeners.h"
 
+#include <unistd.h>
+
 #include <cstring>
 #include <utility>
 
+#include "cloudbus/app/config/values.h"
 #include "cloudbus/app/log/log.h"
 
 namespace cloudbus {
 namespace {
 
 constexpr Duration kLogPauseEvery = std::chrono::seconds(1);
+
+std::string unknown_group(const SocketGroup& group) {
+  return "there is no group " + quoted(group.name) + " on this host; a reload looks for it again";
+}
 
 }  // namespace
 
@@ -50,7 +57,8 @@ void Listeners::abandon() {
 }
 
 std::string Listeners::open(const ServedBind& added) {
-  auto opened = ListeningSocket::open(added.bind.endpoint, added.mode);
+  if (!added.group.name.empty() && !added.group.id) return unknown_group(added.group);
+  auto opened = ListeningSocket::open(added.bind.endpoint, {added.mode, added.group.id});
   if (auto* error = std::get_if<std::string>(&opened)) return *error;
   opened_.emplace(added.bind.id, std::get<ListeningSocket>(std::move(opened)));
   return {};
@@ -123,12 +131,19 @@ void Listeners::commit(const ConfigDiff& diff) {
 
 void Listeners::change(Open& open, const ServedBind& changed) {
   ServedBind before = std::exchange(open.served, changed);
-  if (before.mode != changed.mode) {
-    if (std::string error = open.listener->set_mode(changed.mode); !error.empty())
+  if (before.mode != changed.mode || before.group != changed.group) {
+    if (std::string error = set_access(open); !error.empty())
       log_line(LogLevel::Warning, changed.subject, "cannot change the permissions of the socket file",
                {{"address", open.listener->endpoint().to_string()}, {"error", error}});
   }
   if (before.service != changed.service) log_listening(open);
+}
+
+// Without a group of its own the file has the daemon's again.
+std::string Listeners::set_access(const Open& open) {
+  const SocketGroup& group = open.served.group;
+  if (!group.name.empty() && !group.id) return unknown_group(group);
+  return open.listener->set_access({open.served.mode, group.id.value_or(::getegid())});
 }
 
 void Listeners::log_listening(const Open& open) {

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "cloudbus/net/socket_file.h"
+
 namespace cloudbus {
 namespace {
 
@@ -31,7 +33,8 @@ std::string PidFile::write(const std::string& path) {
   if (path == path_) return {};
   if (!path.empty()) {
     if (int error = write_number(path); error != 0)
-      return fmt::format("cannot write the pid file {}: {}", path, std::strerror(error));
+      return fmt::format("cannot write the pid file {}: {}", path,
+                         error == ENOENT ? missing_folder(path) : std::strerror(error));
   }
   if (!path_.empty()) ::unlink(path_.c_str());
   path_ = path;

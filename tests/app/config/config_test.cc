@@ -106,6 +106,7 @@ TEST(Config, EveryKeyOfTheDaemonIsStored) {
   EXPECT_EQ(daemon_with("drain_timeout = 0").drain_timeout, 0s);
   EXPECT_EQ(daemon_with("memory = 2 g").memory, std::uint64_t{2} << 30);
   EXPECT_EQ(daemon_with("socket_mode = 600").socket_mode, 0600u);
+  EXPECT_EQ(daemon_with("socket_group = 600").socket_group, (SocketGroup{"600", 600}));
 }
 
 TEST(Config, EveryKeyOfAServiceIsStored) {
@@ -113,6 +114,8 @@ TEST(Config, EveryKeyOfAServiceIsStored) {
   EXPECT_EQ(service_with(kController, "links = 64").links, 64);
   EXPECT_EQ(service_with(kController, "links = Auto").links, 0);
   EXPECT_EQ(service_with(kSegment, "socket_mode=0777").socket_mode, 0777u);
+  EXPECT_EQ(service_with(kSegment, "socket_group=root").socket_group, (SocketGroup{"root", 0}));
+  EXPECT_EQ(service_with(kSegment, "socket_group=none such").socket_group, (SocketGroup{"none such", {}}));
   EXPECT_EQ(service_with(kSegment, "connect_timeout=300 ms").connect_timeout, 300ms);
   EXPECT_EQ(service_with(kSegment, "idle timeout=2h").idle_timeout, 2h);
   EXPECT_EQ(service_with(kSegment, "HALF-CLOSE-TIMEOUT=0").half_close_timeout, 0s);
@@ -121,10 +124,12 @@ TEST(Config, EveryKeyOfAServiceIsStored) {
   EXPECT_EQ(service_with(kSegment, "bind=unix:@b").binds.size(), 2u);
 }
 
-TEST(Config, TheDaemonsSocketModeIsTheServicesDefaultWhereverItStands) {
-  auto result = parse(kController, "[A]\n" + kGood + "[Cloudbus]\nsocket_mode=0600\n[B]\nbind=unix:@b\n" +
-                                       "server=unix:@s\nsocket_mode=0666\n");
+TEST(Config, TheDaemonsSocketModeAndGroupAreTheServicesDefaultsWhereverTheyStand) {
+  auto result = parse(kController, "[A]\n" + kGood + "[Cloudbus]\nsocket_mode=0600\nsocket_group=5\n" +
+                                       "[B]\nbind=unix:@b\nserver=unix:@s\nsocket_mode=0666\nsocket_group=7\n");
   ASSERT_TRUE(result.config);
+  EXPECT_EQ(result.config->services.at(0)->socket_group.id, 5u);
+  EXPECT_EQ(result.config->services.at(1)->socket_group.id, 7u);
   EXPECT_EQ(result.config->services.at(0)->socket_mode, 0600u);
   EXPECT_EQ(result.config->services.at(1)->socket_mode, 0666u);
 }

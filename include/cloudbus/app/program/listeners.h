@@ -60,6 +60,7 @@ class Listeners {
   void start(const ServedBind& served, ListeningSocket socket);
   std::string open_late(const ServedBind& served);
   void change(Open& open, const ServedBind& changed);
+  static std::string set_access(const Open& open);
   static void log_listening(const Open& open);
   void log_pause(int error);
 
