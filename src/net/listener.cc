@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/net/listener.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -36,7 +37,26 @@ int bind_freely(int fd, const Address& address, bool& is_absent) {
   return is_absent ? 0 : -1;
 }
 
+Address own_address(int fd) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) return {};
+  return Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size);
+}
+
+int socket_option(int fd, int option) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
+}
+
 }  // namespace
+
+bool is_listening_stream(int fd) {
+  int family = socket_option(fd, SO_DOMAIN);
+  bool is_known = family == AF_INET || family == AF_INET6 || family == AF_UNIX;
+  return is_known && socket_option(fd, SO_TYPE) == SOCK_STREAM && socket_option(fd, SO_ACCEPTCONN) == 1;
+}
 
 std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint& endpoint, const SocketAccess& access) {
   std::optional<Address> known = endpoint.address.in_its_zone();
@@ -60,23 +80,34 @@ std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint&
   else if (bind_freely(fd, address, is_absent) != 0)
     error = with_error("cannot listen");
   if (error.empty() && ::listen(fd, SOMAXCONN) != 0) error = with_error("cannot listen");
-  if (error.empty()) return ListeningSocket(fd, endpoint, is_absent);
-  ::close(fd);
-  return error;
+  if (!error.empty()) {
+    ::close(fd);
+    return error;
+  }
+  ListeningSocket made(fd, endpoint);
+  if (endpoint.kind == Endpoint::Kind::Tcp) made.endpoint_.address = endpoint.address.with_port(own_address(fd).port());
+  made.is_absent_ = is_absent;
+  made.note_file();
+  return made;
 }
 
-ListeningSocket::ListeningSocket(int fd, const Endpoint& endpoint, bool is_absent)
-    : fd_(fd), endpoint_(endpoint), is_absent_(is_absent) {
-  sockaddr_storage name{};
-  socklen_t size = sizeof name;
-  if (endpoint.kind == Endpoint::Kind::Tcp && ::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) == 0)
-    endpoint_.address =
-        endpoint.address.with_port(Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size).port());
-  struct stat info;
-  if (endpoint.kind == Endpoint::Kind::Unix && ::lstat(endpoint.address.path().c_str(), &info) == 0) {
-    device_ = info.st_dev;
-    inode_ = info.st_ino;
+std::variant<ListeningSocket, std::string> ListeningSocket::adopt(int passed) {
+  int fd = ::fcntl(passed, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0 || ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) {
+    std::string error = with_error("cannot take the socket over");
+    if (fd >= 0) ::close(fd);
+    return error;
   }
+  Address address = own_address(fd);
+  prepare_socket(fd, address);
+  return ListeningSocket(fd, Endpoint::of(address));
+}
+
+void ListeningSocket::note_file() {
+  struct stat info;
+  if (endpoint_.kind != Endpoint::Kind::Unix || ::lstat(endpoint_.address.path().c_str(), &info) != 0) return;
+  device_ = info.st_dev;
+  inode_ = info.st_ino;
 }
 
 ListeningSocket::ListeningSocket(ListeningSocket&& other) noexcept

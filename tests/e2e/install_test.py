@@ -125,6 +125,10 @@ class Install(unittest.TestCase):
                                   stderr=subprocess.STDOUT, text=True, check=False)
             self.assertEqual(done.returncode, 0, done.stdout)
             self.assertNotIn(unit, done.stdout)
+            done = subprocess.run(["systemd-analyze", "verify", "--man=no", path.with_suffix(".socket")],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            self.assertNotIn("cloudbus-", done.stdout)
             done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", path],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
             self.assertEqual(done.returncode, 0, done.stdout)

@@ -13,12 +13,18 @@
 
 namespace cloudbus {
 
+// A descriptor that came from elsewhere is one to accept from.
+bool is_listening_stream(int fd);
+
 // A socket that listens, and its file if it has one. The destructor removes the file.
 class ListeningSocket {
  public:
   // Binds and listens, or says why that failed. A stale Unix socket file is replaced; a live one, or a file that is no
   // socket, is an error. `access` is of a socket file. An address may be bound that the host does not have yet.
   static std::variant<ListeningSocket, std::string> open(const Endpoint& endpoint, const SocketAccess& access);
+
+  // A copy of a socket that another process opened and passed. Its file, if it has one, is that process's.
+  static std::variant<ListeningSocket, std::string> adopt(int passed);
 
   ListeningSocket(ListeningSocket&& other) noexcept;
   ListeningSocket& operator=(ListeningSocket&&) = delete;
@@ -32,11 +38,12 @@ class ListeningSocket {
   bool is_absent() const { return is_absent_; }           // the host did not have the address
 
  private:
-  ListeningSocket(int fd, const Endpoint& endpoint, bool is_absent);
+  ListeningSocket(int fd, const Endpoint& endpoint) : fd_(fd), endpoint_(endpoint) {}
+  void note_file();
 
   int fd_;
   Endpoint endpoint_;
-  bool is_absent_;
+  bool is_absent_ = false;
   dev_t device_ = 0;  // of the socket file, so that only our own is removed
   ino_t inode_ = 0;
 };

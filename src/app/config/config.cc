@@ -344,6 +344,7 @@ std::string to_ini(const Config& config) {
   add_line(text, "threads", config.has_auto_threads ? "auto" : std::to_string(config.threads));
   add_line(text, "memory", format_size(config.memory));
   add_line(text, "drain_timeout", format_duration(config.drain_timeout));
+  add_line(text, "drain_idle", format_duration(config.drain_idle));
   add_line(text, "keepalive", format_keepalive(config.keepalive));
   if (!config.nameservers.empty()) add_line(text, "nameservers", config.nameservers);
   add_line(text, "urn_zone", config.urn_zone);

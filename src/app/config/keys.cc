@@ -239,6 +239,12 @@ const Daemon kDaemonKeys[] = {
      [](Role, Config& config, const IniEntry& entry) {
        return store(config.drain_timeout, parse_duration(entry.value, Zero::Allowed));
      }},
+    {"drain_idle",
+     {},
+     Times::Once,
+     [](Role, Config& config, const IniEntry& entry) {
+       return store(config.drain_idle, parse_duration(entry.value, Zero::Allowed));
+     }},
     {"keepalive",
      {},
      Times::Once,

@@ -33,6 +33,7 @@ int run_program(Role role, int argc, char** argv) {
   auto [options, exit_code] = parse_options(role, argc, argv);
   if (!options) return exit_code;
   if (!options->check && !options->print) Signals::hold();
+  PassedSockets passed;
   auto [config, errors] = read_config(role, *options);
   if (!config) {
     print_errors(errors);
@@ -46,7 +47,8 @@ int run_program(Role role, int argc, char** argv) {
   if (options->print || options->check) return 0;
 
   log_start(config->log_level, config->log_format);
-  Daemon daemon(*options, *config);
+  for (const std::string& problem : passed.problems()) log_line(LogLevel::Warning, name_of(role), problem, {});
+  Daemon daemon(*options, passed, *config);
   if (auto problems = daemon.start(*config); !problems.empty()) {
     print_errors(problems);
     return EX_TEMPFAIL;
@@ -55,7 +57,7 @@ int run_program(Role role, int argc, char** argv) {
   return 0;
 }
 
-Daemon::Daemon(const Options& options, const Config& first)
+Daemon::Daemon(const Options& options, PassedSockets& passed, const Config& first)
     : options_(options),
       config_(std::make_shared<const Config>(empty_config(first))),
       shared_{.boot_id = random_bytes<sizeof(Uuid)>(), .sessions = sessions_} {
@@ -72,7 +74,7 @@ Daemon::Daemon(const Options& options, const Config& first)
   };
   Loop& loop = workers_.front()->loop();
   notifier_ = std::make_unique<Notifier>(loop);
-  listeners_ = std::make_unique<Listeners>(loop, config_->role, on_accept);
+  listeners_ = std::make_unique<Listeners>(loop, config_->role, passed, on_accept);
   reload_ = std::make_unique<Reload>(loop, config_->role, options_,
                                      [this](const Reload::Outcome& outcome) { on_read(outcome); });
 }

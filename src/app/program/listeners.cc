@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -13,6 +14,20 @@ namespace cloudbus {
 namespace {
 
 constexpr Duration kLogPauseEvery = std::chrono::seconds(1);
+
+bool is_passed(const ServedBind& served) { return served.bind.endpoint.kind == Endpoint::Kind::Systemd; }
+
+std::string not_passed(const PassedSockets& passed) {
+  std::string names;
+  for (const std::string& name : passed.names()) names += (names.empty() ? "" : ", ") + name;
+  if (names.empty()) return "systemd passed no sockets; is the socket unit active?";
+  return "systemd passed no socket of this name; it passed " + names;
+}
+
+// A file that is this process's own.
+bool has_file(const ServedBind& served) { return served.bind.endpoint.kind == Endpoint::Kind::Unix; }
+
+bool is_unknown(const SocketGroup& group) { return !group.name.empty() && !group.id; }
 
 std::string unknown_group(const SocketGroup& group) {
   return "there is no group " + quoted(group.name) + " on this host; a reload looks for it again";
@@ -25,9 +40,10 @@ struct Listeners::Closed {
   ServedBind served;
 };
 
-Listeners::Listeners(Loop& loop, Role role, OnAccept on_accept)
+Listeners::Listeners(Loop& loop, Role role, PassedSockets& passed, OnAccept on_accept)
     : loop_(loop),
-      subject_(name_of(role)),
+      role_(role),
+      passed_(passed),
       on_accept_(std::move(on_accept)),
       late_(loop, [this](const ServedBind& bind) { return open_late(bind); }) {}
 
@@ -57,10 +73,23 @@ void Listeners::abandon() {
 }
 
 std::string Listeners::open(const ServedBind& added) {
-  if (!added.group.name.empty() && !added.group.id) return unknown_group(added.group);
+  if (is_passed(added)) return open_passed(added);
+  if (has_file(added) && is_unknown(added.group)) return unknown_group(added.group);
   auto opened = ListeningSocket::open(added.bind.endpoint, {added.mode, added.group.id});
   if (auto* error = std::get_if<std::string>(&opened)) return *error;
-  opened_.emplace(added.bind.id, std::get<ListeningSocket>(std::move(opened)));
+  opened_[added.bind.id].push_back(std::get<ListeningSocket>(std::move(opened)));
+  return {};
+}
+
+std::string Listeners::open_passed(const ServedBind& added) {
+  std::vector<ListeningSocket> sockets;
+  for (int fd : passed_.named(added.bind.endpoint.name)) {
+    auto opened = ListeningSocket::adopt(fd);
+    if (auto* error = std::get_if<std::string>(&opened)) return *error;
+    sockets.push_back(std::get<ListeningSocket>(std::move(opened)));
+  }
+  if (sockets.empty()) return not_passed(passed_);
+  opened_.emplace(added.bind.id, std::move(sockets));
   return {};
 }
 
@@ -69,9 +98,11 @@ bool Listeners::make_way(const ServedBind& added, const std::vector<BindId>& rem
   bool has_closed = false;
   for (BindId id : removed) {
     auto found = open_.find(id);
-    if (found == open_.end() || !overlap(found->second.listener->endpoint(), added.bind.endpoint)) continue;
-    found->second.listener->accept_all();
-    closed_.push_back({found->second.listener->endpoint(), found->second.served});
+    if (found == open_.end() || is_passed(found->second.served)) continue;
+    Listener& listener = *found->second.listeners.front();
+    if (!overlap(listener.endpoint(), added.bind.endpoint)) continue;
+    listener.accept_all();
+    closed_.push_back({listener.endpoint(), found->second.served});
     open_.erase(found);
     has_closed = true;
   }
@@ -94,16 +125,19 @@ std::string Listeners::open_late(const ServedBind& served) {
 
 // --- Changing over -----------------------------------------------------------------------------------------------
 
-void Listeners::start(const ServedBind& served, ListeningSocket socket) {
+void Listeners::start(const ServedBind& served, std::vector<ListeningSocket> sockets) {
   BindId id = served.bind.id;
   auto on_accept = [this, id](int fd, const Address& from) { on_accept_(id, open_.at(id).served.service, fd, from); };
   auto on_pause = [this](int error) { log_pause(error); };
-  if (socket.is_absent())
-    log_line(LogLevel::Warning, served.subject, "the host does not have this address yet; it is bound all the same",
-             {{"address", socket.endpoint().to_string()}});
-  auto listener = std::make_unique<Listener>(loop_, std::move(socket), on_accept, on_pause);
-  Open& open = open_[id] = {served, std::move(listener)};
-  log_listening(open);
+  Open& open = open_[id];
+  open.served = served;
+  for (ListeningSocket& socket : sockets) {
+    if (socket.is_absent())
+      log_line(LogLevel::Warning, served.subject, "the host does not have this address yet; it is bound all the same",
+               {{"address", socket.endpoint().to_string()}});
+    open.listeners.push_back(std::make_unique<Listener>(loop_, std::move(socket), on_accept, on_pause));
+  }
+  log_listening(open, "listening");
 }
 
 void Listeners::close_unused(const ConfigDiff& diff) {
@@ -112,9 +146,8 @@ void Listeners::close_unused(const ConfigDiff& diff) {
     auto found = open_.find(id);
     if (found == open_.end()) continue;  // it made way, or never was
     Open& open = found->second;
-    open.listener->accept_all();
-    log_line(LogLevel::Info, open.served.subject, "listens no more",
-             {{"address", open.listener->endpoint().to_string()}});
+    for (auto& listener : open.listeners) listener->accept_all();
+    log_listening(open, "listens no more");
     open_.erase(found);
   }
   for (const Closed& closed : std::exchange(closed_, {}))
@@ -127,39 +160,64 @@ void Listeners::commit(const ConfigDiff& diff) {
   for (const Missing& missing : std::exchange(missing_, {})) late_.add(missing.served, missing.at, missing.error);
   for (const ServedBind& changed : diff.binds_changed)
     if (!late_.change(changed)) change(open_.at(changed.bind.id), changed);
+  if (diff.moves_binds()) tell_unnamed(*diff.after);
+}
+
+// They stay open: systemd listens there all the same, and a reload may name them.
+void Listeners::tell_unnamed(const Config& config) {
+  std::vector<std::string> names = passed_.names();
+  auto drop = [&](const BindConfig& bind) {
+    if (bind.endpoint.kind == Endpoint::Kind::Systemd) std::erase(names, bind.endpoint.name);
+  };
+  std::ranges::for_each(config.shared_binds, drop);
+  for (const auto& service : config.services) std::ranges::for_each(service->binds, drop);
+  for (const std::string& name : names)
+    log_line(LogLevel::Warning, name_of(role_), "no bind names a socket that systemd passed; its clients wait",
+             {{"name", name}});
 }
 
 void Listeners::change(Open& open, const ServedBind& changed) {
   ServedBind before = std::exchange(open.served, changed);
-  if (before.mode != changed.mode || before.group != changed.group) {
-    if (std::string error = set_access(open); !error.empty())
-      log_line(LogLevel::Warning, changed.subject, "cannot change the permissions of the socket file",
-               {{"address", open.listener->endpoint().to_string()}, {"error", error}});
-  }
-  if (before.service != changed.service) log_listening(open);
+  bool has_other_access = before.mode != changed.mode || before.group != changed.group;
+  if (has_other_access && has_file(changed)) set_access(open);
+  if (before.service != changed.service) log_listening(open, "listening");
 }
 
 // Without a group of its own the file has the daemon's again.
-std::string Listeners::set_access(const Open& open) {
+void Listeners::set_access(const Open& open) {
   const SocketGroup& group = open.served.group;
-  if (!group.name.empty() && !group.id) return unknown_group(group);
-  return open.listener->set_access({open.served.mode, group.id.value_or(::getegid())});
+  const Listener& listener = *open.listeners.front();
+  std::string error = is_unknown(group) ? unknown_group(group)
+                                        : listener.set_access({open.served.mode, group.id.value_or(::getegid())});
+  if (error.empty()) return;
+  log_line(LogLevel::Warning, open.served.subject, "cannot change the permissions of the socket file",
+           {{"address", listener.endpoint().to_string()}, {"error", error}});
 }
 
-void Listeners::log_listening(const Open& open) {
-  log_line(LogLevel::Info, open.served.subject, "listening", {{"address", open.listener->endpoint().to_string()}});
+void Listeners::log_listening(const Open& open, std::string_view what) {
+  for (const auto& listener : open.listeners) {
+    std::vector<Field> fields = {{"address", listener->endpoint().to_string()}};
+    if (is_passed(open.served)) fields.push_back({"bind", open.served.bind.endpoint.to_string()});
+    log_line(LogLevel::Info, open.served.subject, what, fields);
+  }
 }
 
+// Clients who have connected are taken, as a closed socket would reset them; a controller whose link is reset makes
+// another one. Who waits at a socket of systemd's waits for the next process.
 void Listeners::close_all() {
   late_.clear();
+  for (auto& [id, open] : open_)
+    if (role_ == Role::Controller && !is_passed(open.served))
+      for (auto& listener : open.listeners) listener->accept_all();
   open_.clear();
+  passed_.close();
 }
 
 void Listeners::log_pause(int error) {
   Time now = loop_.now();
   if (last_pause_logged_ != Time{} && now - last_pause_logged_ < kLogPauseEvery) return;
   last_pause_logged_ = now;
-  log_line(LogLevel::Warning, subject_, "cannot accept for the moment; new connections wait",
+  log_line(LogLevel::Warning, name_of(role_), "cannot accept for the moment; new connections wait",
            {{"error", std::string(std::strerror(error))}});
 }
 

@@ -79,6 +79,7 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(result.config->log_format, LogFormat::Text);
   EXPECT_EQ(result.config->pid_file, "");
   EXPECT_EQ(result.config->drain_timeout, 30s);
+  EXPECT_EQ(result.config->drain_idle, 5s);
   EXPECT_EQ(result.config->memory, 512u << 20);
   EXPECT_EQ(result.config->socket_mode, 0660u);
   const ServiceConfig& service = *result.config->services.at(0);
@@ -104,6 +105,7 @@ TEST(Config, EveryKeyOfTheDaemonIsStored) {
   EXPECT_EQ(daemon_with("Log-Format = json").log_format, LogFormat::Json);
   EXPECT_EQ(daemon_with("pid_file = /run/a b.pid").pid_file, "/run/a b.pid");
   EXPECT_EQ(daemon_with("drain_timeout = 0").drain_timeout, 0s);
+  EXPECT_EQ(daemon_with("drain_idle = 0").drain_idle, 0s);
   EXPECT_EQ(daemon_with("memory = 2 g").memory, std::uint64_t{2} << 30);
   EXPECT_EQ(daemon_with("socket_mode = 600").socket_mode, 0600u);
   EXPECT_EQ(daemon_with("socket_group = 600").socket_group, (SocketGroup{"600", 600}));

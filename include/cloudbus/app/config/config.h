@@ -116,6 +116,7 @@ struct Config {
   LogFormat log_format = LogFormat::Text;
   std::string pid_file;  // empty: none
   Duration drain_timeout = std::chrono::seconds(30);
+  Duration drain_idle = std::chrono::seconds(5);               // 0: a drain ends no conversation that is idle
   Keepalive keepalive;                                         // of links
   std::uint64_t memory = std::uint64_t{512} << 20;             // bytes of buffers in the process
   std::string nameservers;                                     // "10.0.0.2:53,[::1]:5353"; empty: the system's

@@ -26,14 +26,14 @@ int run_program(Role role, int argc, char** argv);
 
 class Daemon {
  public:
-  // `options` outlive it.
-  Daemon(const Options& options, const Config& first);
+  // `options` and `passed` outlive it.
+  Daemon(const Options& options, PassedSockets& passed, const Config& first);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // Takes the first configuration: listens at every bind that can be had, and writes the pid file. Returns all that is
-  // wrong, each as "FILE:LINE: ..." where it has a line; the other binds are tried again while it runs.
+  // Takes the first configuration: listens at every bind that is available, and writes the pid file. Returns all that
+  // is wrong, each as "FILE:LINE: ..." where it has a line; the other binds are tried again while it runs.
   std::vector<std::string> start(const Config& first);
 
   // Serves until a signal ends it.

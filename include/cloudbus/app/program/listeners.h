@@ -12,6 +12,7 @@
 
 #include "cloudbus/app/config/diff.h"
 #include "cloudbus/app/program/late_binds.h"
+#include "cloudbus/app/program/passed_sockets.h"
 #include "cloudbus/net/listener.h"
 
 namespace cloudbus {
@@ -21,12 +22,13 @@ class Listeners {
   // `service` is 0 for a bind of [Cloudbus]. The descriptor is the callee's.
   using OnAccept = std::function<void(BindId bind, ServiceId service, int fd, const Address& from)>;
 
-  Listeners(Loop& loop, Role role, OnAccept on_accept);
+  // What systemd `passed` belongs to the binds that name it.
+  Listeners(Loop& loop, Role role, PassedSockets& passed, OnAccept on_accept);
   ~Listeners();
   Listeners(const Listeners&) = delete;
   Listeners& operator=(const Listeners&) = delete;
 
-  // What becomes of a bind that cannot be had.
+  // What becomes of a bind that is not available.
   enum class Failed { IsRefused, IsTriedAgain };
 
   // Three steps, one after the other.
@@ -41,12 +43,13 @@ class Listeners {
   // 3. Accepts at the new sockets.
   void commit(const ConfigDiff& diff);
 
+  // For a drain.
   void close_all();
 
  private:
   struct Open {
     ServedBind served;
-    std::unique_ptr<Listener> listener;
+    std::vector<std::unique_ptr<Listener>> listeners;  // several only where systemd passed several
   };
   struct Closed;  // a socket that was closed to make way
   struct Missing {
@@ -55,22 +58,25 @@ class Listeners {
   };
 
   std::string open(const ServedBind& bind);
+  std::string open_passed(const ServedBind& bind);
   bool make_way(const ServedBind& bind, const std::vector<BindId>& removed);
   void reopen_closed();
-  void start(const ServedBind& served, ListeningSocket socket);
+  void start(const ServedBind& served, std::vector<ListeningSocket> sockets);
   std::string open_late(const ServedBind& served);
   void change(Open& open, const ServedBind& changed);
-  static std::string set_access(const Open& open);
-  static void log_listening(const Open& open);
+  void tell_unnamed(const Config& config);
+  static void set_access(const Open& open);
+  static void log_listening(const Open& open, std::string_view what);
   void log_pause(int error);
 
   Loop& loop_;
-  std::string subject_;
+  Role role_;
+  PassedSockets& passed_;
   OnAccept on_accept_;
   std::map<BindId, Open> open_;
-  std::map<BindId, ListeningSocket> opened_;  // by prepare()
-  std::vector<Closed> closed_;                // by prepare()
-  std::vector<Missing> missing_;              // for prepare()
+  std::map<BindId, std::vector<ListeningSocket>> opened_;  // by prepare()
+  std::vector<Closed> closed_;                             // by prepare()
+  std::vector<Missing> missing_;                           // for prepare()
   LateBinds late_;
   Time last_pause_logged_{};
 };
