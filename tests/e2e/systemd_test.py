@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# exclusive: measured
 # timeout: 300
 """Sockets that systemd opens and passes: `bind = systemd:NAME`, and what a restart costs with them."""
 
