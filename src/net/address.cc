@@ -22,6 +22,7 @@ constexpr std::size_t kUnixHeader = offsetof(sockaddr_un, sun_path);
 constexpr std::size_t kUnixName =
     sizeof(sockaddr_un::sun_path) - 1;  // a path needs a NUL at its end, an abstract name one in front
 constexpr std::size_t kMostZone = IF_NAMESIZE - 1;
+constexpr std::size_t kMostPassed = 255;                 // bytes of a FileDescriptorName
 constexpr std::size_t kMostName = 253, kMostLabel = 63;  // bytes; RFC 1035, section 2.3.4
 
 EndpointResult failed(std::string error) { return {std::nullopt, std::move(error)}; }
@@ -83,6 +84,14 @@ EndpointResult parse_urn_endpoint(std::string_view text) {
   auto urn = parse_urn(text);
   if (!urn || urn->text.size() > kMostName) return failed("this is no URN; write urn:bus:orders");
   return {Endpoint{Endpoint::Kind::Urn, {}, urn->text, 0}, {}};
+}
+
+// systemd.socket(5), FileDescriptorName=
+EndpointResult parse_passed(std::string_view name) {
+  auto fits = [](char c) { return c >= ' ' && c <= '~' && c != ':'; };
+  if (name.empty() || name.size() > kMostPassed || !std::ranges::all_of(name, fits))
+    return failed("this is no FileDescriptorName of a socket unit; write systemd:orders");
+  return {Endpoint{Endpoint::Kind::Systemd, {}, std::string(name), 0}, {}};
 }
 
 // What is wrong with the zone of an IPv6 address, or nothing.
@@ -297,6 +306,7 @@ std::string Endpoint::to_string() const {
     case Kind::Srv: return "srv:" + name;
     case Kind::Urn: return name;
     case Kind::Naptr: return "naptr:" + name;
+    case Kind::Systemd: return "systemd:" + name;
   }
   return {};
 }
@@ -316,6 +326,7 @@ EndpointResult parse_endpoint(std::string_view text, const EndpointRules& rules)
   }
   if (take_prefix(text, "srv:")) return parse_name(Endpoint::Kind::Srv, text, "srv:_orders._tcp.example");
   if (take_prefix(text, "naptr:")) return parse_name(Endpoint::Kind::Naptr, text, "naptr:orders.example");
+  if (take_prefix(text, "systemd:")) return parse_passed(text);
   if (text.size() >= 4 && same_word(text.substr(0, 4), "urn:")) return parse_urn_endpoint(text);
   return failed("this is not an address; allowed here are " + std::string(rules.allowed));
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloudbus/net/listener.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include <utility>
 
 #include "cloudbus/net/socket_error.h"
+#include "cloudbus/net/socket_file.h"
 #include "cloudbus/net/socket_options.h"
 
 namespace cloudbus {
@@ -22,43 +25,46 @@ constexpr Duration kPause = std::chrono::milliseconds(100);  // when descriptors
 
 std::string with_error(std::string_view what) { return fmt::format("{}: {}", what, std::strerror(errno)); }
 
-// Whether a process listens at a Unix address. EAGAIN is a full queue: the process is busy.
-bool is_live(const Address& address) {
-  int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return true;
-  bool live = ::connect(fd, address.data(), address.size()) == 0 || errno != ECONNREFUSED;
-  ::close(fd);
-  return live;
+// Also an address that the host does not have yet, `is_absent`: connections come once it has.
+int bind_freely(int fd, const Address& address, bool& is_absent) {
+  if (::bind(fd, address.data(), address.size()) == 0) return 0;
+  if (errno != EADDRNOTAVAIL || address.is_unix()) return -1;
+  int on = 1;
+  int result = address.family() == AF_INET6 ? ::setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on)
+                                            : ::setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on);
+  if (result != 0) errno = EADDRNOTAVAIL;
+  is_absent = result == 0 && ::bind(fd, address.data(), address.size()) == 0;
+  return is_absent ? 0 : -1;
 }
 
-// Removes a stale Unix socket file, or says why there can be no new one.
-std::optional<std::string> clear_path(const Address& address) {
-  std::string path = address.path();
-  struct stat info;
-  if (::lstat(path.c_str(), &info) != 0)
-    return errno == ENOENT ? std::nullopt : std::optional(with_error("cannot look at the socket's path"));
-  if (!S_ISSOCK(info.st_mode)) return "there is a file at this path that is no socket; it is left alone";
-  if (is_live(address)) return "the socket is in use: another process listens at this path";
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return with_error("cannot remove the stale socket file");
-  return std::nullopt;
+Address own_address(int fd) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) return {};
+  return Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size);
 }
 
-int bind_with_mode(int fd, const Address& address, mode_t mode) {
-  mode_t before = ::umask(0777 & ~mode);  // never more permissions than asked for, not even for a moment
-  int result = ::bind(fd, address.data(), address.size());
-  ::umask(before);
-  return result;
+int socket_option(int fd, int option) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
 }
 
 }  // namespace
 
-std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint& endpoint, mode_t mode) {
+bool is_listening_stream(int fd) {
+  int family = socket_option(fd, SO_DOMAIN);
+  bool is_known = family == AF_INET || family == AF_INET6 || family == AF_UNIX;
+  return is_known && socket_option(fd, SO_TYPE) == SOCK_STREAM && socket_option(fd, SO_ACCEPTCONN) == 1;
+}
+
+std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint& endpoint, const SocketAccess& access) {
   std::optional<Address> known = endpoint.address.in_its_zone();
   if (!known) return with_error("cannot listen");
   const Address& address = *known;
   bool has_file = endpoint.kind == Endpoint::Kind::Unix;
   if (has_file)
-    if (auto error = clear_path(address)) return *error;
+    if (std::string error = clear_socket_path(address); !error.empty()) return error;
   int fd = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return with_error("cannot make a socket");
   prepare_socket(fd, address);
@@ -67,38 +73,52 @@ std::variant<ListeningSocket, std::string> ListeningSocket::open(const Endpoint&
     ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (address.family() == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   }
-  int bound = has_file ? bind_with_mode(fd, address, mode) : ::bind(fd, address.data(), address.size());
-  if (bound != 0 || ::listen(fd, SOMAXCONN) != 0) {
-    std::string error = with_error("cannot listen");
+  bool is_absent = false;
+  std::string error;
+  if (has_file)
+    error = bind_socket_file(fd, address, access);
+  else if (bind_freely(fd, address, is_absent) != 0)
+    error = with_error("cannot listen");
+  if (error.empty() && ::listen(fd, SOMAXCONN) != 0) error = with_error("cannot listen");
+  if (!error.empty()) {
     ::close(fd);
     return error;
   }
-  return ListeningSocket(fd, endpoint);
+  ListeningSocket made(fd, endpoint);
+  if (endpoint.kind == Endpoint::Kind::Tcp) made.endpoint_.address = endpoint.address.with_port(own_address(fd).port());
+  made.is_absent_ = is_absent;
+  made.note_file();
+  return made;
 }
 
-ListeningSocket::ListeningSocket(int fd, const Endpoint& endpoint) : fd_(fd), endpoint_(endpoint) {
-  sockaddr_storage name{};
-  socklen_t size = sizeof name;
-  if (endpoint.kind == Endpoint::Kind::Tcp && ::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) == 0)
-    endpoint_.address =
-        endpoint.address.with_port(Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size).port());
-  struct stat info;
-  if (endpoint.kind == Endpoint::Kind::Unix && ::lstat(endpoint.address.path().c_str(), &info) == 0) {
-    device_ = info.st_dev;
-    inode_ = info.st_ino;
+std::variant<ListeningSocket, std::string> ListeningSocket::adopt(int passed) {
+  int fd = ::fcntl(passed, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0 || ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) {
+    std::string error = with_error("cannot take the socket over");
+    if (fd >= 0) ::close(fd);
+    return error;
   }
+  Address address = own_address(fd);
+  prepare_socket(fd, address);
+  return ListeningSocket(fd, Endpoint::of(address));
+}
+
+void ListeningSocket::note_file() {
+  struct stat info;
+  if (endpoint_.kind != Endpoint::Kind::Unix || ::lstat(endpoint_.address.path().c_str(), &info) != 0) return;
+  device_ = info.st_dev;
+  inode_ = info.st_ino;
 }
 
 ListeningSocket::ListeningSocket(ListeningSocket&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       endpoint_(std::move(other.endpoint_)),
+      is_absent_(other.is_absent_),
       device_(other.device_),
       inode_(other.inode_) {}
 
-std::string ListeningSocket::set_mode(mode_t mode) const {
-  std::string path = endpoint_.address.path();
-  if (endpoint_.kind != Endpoint::Kind::Unix || ::chmod(path.c_str(), mode) == 0) return {};
-  return std::strerror(errno);
+std::string ListeningSocket::set_access(const SocketAccess& access) const {
+  return endpoint_.kind == Endpoint::Kind::Unix ? set_socket_access(endpoint_.address.path(), access) : std::string();
 }
 
 ListeningSocket::~ListeningSocket() {

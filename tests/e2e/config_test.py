@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration files, flags and what the programs say about them."""
 
+import contextlib
 import os
 import re
 import socket
@@ -30,11 +31,11 @@ class Config(pair.Case):
                               check=False, cwd=self.folder, encoding="utf-8", errors="backslashreplace")
 
     def errors(self, role, text):
-        """{line: message} of the errors in a file; it must be refused with 1, with -t and without, in the same words."""
+        """{line: message} of the errors in a file; it must be refused with -t and without, in the same words."""
         path = self.write(text)
         checked = self.program(role, "-f", path, "-t")
         started = self.program(role, "-f", path)
-        self.assertEqual((checked.returncode, started.returncode), (1, 1), checked.stderr + started.stderr)
+        self.assertEqual((checked.returncode, started.returncode), (1, os.EX_CONFIG), checked.stderr + started.stderr)
         found = {}
         for result in (checked, started):
             lines = [re.match(re.escape(path) + r":(\d+): (.+)", line) for line in result.stderr.splitlines()]
@@ -185,13 +186,14 @@ a line without an equals sign
 
     def test_missing_file_is_an_error(self):
         for role in ROLES:
-            result = self.program(role, "-f", f"{self.folder}/absent.ini")
-            self.assertEqual(result.returncode, 1)
+            for more, code in (((), os.EX_CONFIG), (("-t",), 1), (("-T",), 1)):
+                result = self.program(role, "-f", f"{self.folder}/absent.ini", *more)
+                self.assertEqual(result.returncode, code)
             self.assertIn(f"{self.folder}/absent.ini: cannot read", result.stderr)
 
     def test_folder_as_a_file_is_an_error(self):
         result = self.program("segment", "-f", self.folder)
-        self.assertEqual(result.returncode, 1)
+        self.assertEqual(result.returncode, os.EX_CONFIG)
         self.assertIn(self.folder, result.stderr)
 
     def test_empty_file_is_an_error(self):
@@ -279,12 +281,12 @@ a line without an equals sign
             self.assertEqual((version.returncode, version.stderr), (0, ""))
             self.assertRegex(version.stdout, role + r".*\d+\.\d+")
 
-    def test_bad_usage_exits_1_with_a_message(self):
+    def test_bad_usage_exits_78_with_a_message(self):
         good = self.write(GOOD["segment"])
         for arguments in (["-x"], ["-f"], ["-f", good, "-l", "loud"], ["-f", good, "extra"], ["-t", "-f", good, "more"]):
             with self.subTest(arguments):
                 result = self.program("segment", *arguments)
-                self.assertEqual(result.returncode, 1)
+                self.assertEqual(result.returncode, os.EX_CONFIG)
                 self.assertTrue(result.stderr)
 
     def test_check_starts_nothing(self):
@@ -306,8 +308,16 @@ a line without an equals sign
 
     def test_pid_file_that_cannot_be_written_is_an_error(self):
         daemon = self.segment("[Cloudbus]\npid_file=/nonexistent/pid\n" + GOOD["segment"], wait=False)
-        self.assertEqual(daemon.wait_exit(), 1)
+        self.assertEqual(daemon.wait_exit(), os.EX_TEMPFAIL)
         self.assertIn("/nonexistent/pid", daemon.output())
+
+    def test_pid_file_that_is_a_pipe_is_an_error_and_nothing_to_wait_for(self):
+        path = f"{self.folder}/pid"
+        os.mkfifo(path)
+        daemon = self.segment(f"[Cloudbus]\npid_file={path}\n" + GOOD["segment"], wait=False)
+        self.assertEqual(daemon.wait_exit(), os.EX_TEMPFAIL)
+        running = self.segment("[Cloudbus]\n" + GOOD["segment"], name="running")
+        running.reload(f"[Cloudbus]\npid_file={path}\n" + GOOD["segment"], refused=True)
 
     def test_readiness_is_told_to_the_service_manager(self):
         path = f"{self.folder}/notify"
@@ -321,6 +331,24 @@ a line without an equals sign
             self.assertIn(b"READY=1", manager.recv(4096))
             daemon.stop()
             self.assertIn(b"STOPPING=1", manager.recv(4096))
+
+    def test_service_manager_that_does_not_read_stops_nobody(self):
+        path = f"{self.folder}/notify"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            manager.bind(path)
+            manager.settimeout(pair.DEADLINE * pair.PATIENCE)
+            other.setblocking(False)
+            waiting = 0
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    other.sendto(b"x", path)
+                    waiting += 1
+            daemon = self.segment(GOOD["segment"], env={"NOTIFY_SOCKET": path})
+            daemon.reload()
+            self.assertEqual([manager.recv(4096) for _ in range(waiting)], [b"x"] * waiting)
+            for message in (b"READY=1", b"RELOADING=1", b"READY=1"):
+                self.assertTrue(manager.recv(4096).startswith(message))
 
 
 if __name__ == "__main__":

@@ -108,6 +108,13 @@ class Install(unittest.TestCase):
             self.assertIn(f"\nExecReload={check}\nExecReload=kill -HUP $MAINPID\n", text)
             self.assertNotRegex(text, r"@\w+@")
 
+    def test_units_start_again_for_ever_but_not_with_a_wrong_file(self):
+        for unit in UNITS:
+            text = self.installed("systemdsystemunitdir", unit).read_text()
+            for line in ("Type=notify", "Restart=on-failure", "StartLimitIntervalSec=0",
+                         f"RestartPreventExitStatus={os.EX_CONFIG}"):
+                self.assertIn(f"\n{line}\n", text)
+
     @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not here")
     def test_units_are_valid_and_hardened(self):
         for unit in UNITS:
@@ -118,6 +125,10 @@ class Install(unittest.TestCase):
                                   stderr=subprocess.STDOUT, text=True, check=False)
             self.assertEqual(done.returncode, 0, done.stdout)
             self.assertNotIn(unit, done.stdout)
+            done = subprocess.run(["systemd-analyze", "verify", "--man=no", path.with_suffix(".socket")],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            self.assertNotIn("cloudbus-", done.stdout)
             done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", path],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
             self.assertEqual(done.returncode, 0, done.stdout)

@@ -601,7 +601,7 @@ class Daemon:
     """A controller or a segment, its log and what it uses."""
 
     def __init__(self, role, text, folder, name=None, args=(), limit=None, env=None, log_format="text",
-                 prefix=()):
+                 prefix=(), passed=()):
         self.role = role
         self.text = text
         self.folder = folder
@@ -609,6 +609,7 @@ class Daemon:
         self.args = list(args)
         self.limit = limit
         self.prefix = list(prefix)
+        self.passed = list(passed)  # sockets, each with the name under which systemd would pass it
         self.env = env
         self.log_format = log_format
         self.file = os.path.join(folder, self.name + ".ini")
@@ -630,19 +631,31 @@ class Daemon:
         if self.limit:
             argv = ["prlimit", f"--nofile={self.limit}:{self.limit}"] + argv
         argv = self.prefix + argv
+        if self.passed:  # only the process itself knows its number
+            argv = ["sh", "-c", 'export LISTEN_PID=${LISTEN_PID-$$}; exec "$@"', "sh", *argv]
         # A file, not a pipe: a daemon in a flood of log lines shall not wait for the test to read them.
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
                                             cwd=self.folder, env=self._environment(),
-                                            preexec_fn=die_with_parent(signal.SIGKILL))
+                                            close_fds=not self.passed, preexec_fn=self._prepare)
         self.expected_end = False
         if wait:
             self.wait_log(lambda r: r.subject == self.role and "ready" in r.message, "ready")
             self.base = self._base()
         return self
 
+    def _prepare(self):
+        """In the child. What Python opened is closed by exec, also without close_fds."""
+        die_with_parent(signal.SIGKILL)()
+        first = 100 + len(self.passed)  # what is passed may stand where others go
+        copies = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, first) for _, sock in self.passed]
+        for number, copy in enumerate(copies):
+            os.dup2(copy, 3 + number)
+
     def _environment(self):
         env = dict(os.environ)
+        if self.passed:
+            env.update(LISTEN_FDS=str(len(self.passed)), LISTEN_FDNAMES=":".join(name for name, _ in self.passed))
         env.pop("NOTIFY_SOCKET", None)
         env.pop("JOURNAL_STREAM", None)
         env.update(self.env or {})

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients, links and backends over TCP with IPv4 and IPv6, Unix sockets by path and abstract ones."""
 
+import grp
 import os
+import pwd
 import socket
 import stat
 import threading
@@ -55,7 +57,7 @@ class SocketFiles(pair.Case):
     def refused(self, path):
         """Starts a daemon that cannot bind, and returns what it says."""
         daemon = self.start(path, wait=False, name="second")
-        self.assertEqual(daemon.wait_exit(), 1)
+        self.assertEqual(daemon.wait_exit(), os.EX_TEMPFAIL)
         return daemon.output()
 
     def test_socket_file_has_mode_0660_by_default(self):
@@ -68,6 +70,55 @@ class SocketFiles(pair.Case):
         self.segment(f"[Cloudbus]\nsocket_mode=0600\n[One]\nbind=unix://{one}\nserver=builtin:echo\n"
                      f"[Two]\nbind=unix://{two}\nserver=builtin:echo\nsocket_mode=0666\n")
         self.assertEqual((self.mode(one), self.mode(two)), (0o600, 0o666))
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root may give a file to any group")
+    def test_socket_group_of_a_service_beats_that_of_the_daemon(self):
+        one, two = f"{self.folder}/1.sock", f"{self.folder}/2.sock"
+        name = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
+        text = (f"[Cloudbus]\nsocket_group={name}\n[One]\nbind=unix://{one}\nserver=builtin:echo\n"
+                f"[Two]\nbind=unix://{two}\nserver=builtin:echo\nsocket_group=54321\nsocket_mode=0620\n")
+        daemon = self.segment(text)
+        self.assertEqual((grp.getgrgid(os.stat(one).st_gid).gr_name, os.stat(two).st_gid), (name, 54321))
+        self.assertEqual((self.mode(one), self.mode(two)), (0o660, 0o620))
+        daemon.reload(text.replace("54321", "54322").replace(f"socket_group={name}\n", ""))
+        self.assertEqual((os.stat(one).st_gid, os.stat(two).st_gid), (os.getegid(), 54322))
+        self.assertEqual((self.mode(one), self.mode(two)), (0o660, 0o620))
+
+    def test_socket_group_that_the_host_does_not_know_is_no_mistake_of_the_file(self):
+        path = f"{self.folder}/s.sock"
+        text = f"[Files]\nbind=unix://{path}\nbind=tcp://127.0.0.1:0\nserver=builtin:echo\n"
+        daemon = self.segment(text + "socket_group=no such group\n")
+        warning = daemon.wait_log(lambda r: r.level == "warning", "the warning")
+        self.assertIn('no group "no such group"', warning.fields["error"])
+        self.assertFalse(os.path.exists(path))
+        daemon.base += 1
+        daemon.reload(text)
+        daemon.wait_log(lambda r: r.message == "listening" and path in r.line, "the socket")
+        daemon.base = daemon._base()  # pylint: disable=protected-access
+
+    @unittest.skipUnless(os.geteuid() == 0, "root starts the daemon as somebody else")
+    def test_socket_group_of_which_the_daemon_is_no_member_is_told(self):
+        folder = f"{self.folder}/shared"
+        os.mkdir(folder)
+        os.chmod(folder, 0o777)
+        os.chmod(self.folder, 0o777)
+        user = pwd.getpwnam("nobody")
+        member = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--groups=54321", "--pdeathsig=KILL",
+                  "--bounding-set=-all", "--inh-caps=-all"]
+        text = f"[Files]\nbind=unix://{folder}/s.sock\nserver=builtin:echo\nsocket_group="
+        daemon = self.segment(text + "54321\n", prefix=member)
+        self.assertEqual(os.stat(f"{folder}/s.sock").st_gid, 54321)
+        self.assertEqual(self.mode(f"{folder}/s.sock"), 0o660)
+        mark = daemon.mark()
+        daemon.reload(text + "54322\n")
+        warning = daemon.wait_log(lambda r: r.level == "warning", "the warning", mark)
+        self.assertIn("member", warning.fields["error"])
+        self.assertEqual(os.stat(f"{folder}/s.sock").st_gid, 54321)
+        daemon.stop()
+        other = self.segment(text + "54322\n", prefix=member, wait=False, name="other")
+        self.assertEqual(other.wait_exit(), os.EX_TEMPFAIL)
+        self.assertIn("member", other.output())
+        self.assertFalse(os.path.exists(f"{folder}/s.sock"))
 
     def test_socket_mode_does_not_depend_on_the_umask(self):
         path = f"{self.folder}/s.sock"
@@ -140,20 +191,28 @@ class SocketFiles(pair.Case):
         self.assertIn(path, self.refused(path))
         self.assertFalse(os.path.exists(f"{self.folder}/absent"))
 
+    def test_message_for_a_missing_folder_says_who_makes_it(self):
+        self.assertIn(f"the folder {self.folder}/absent does not exist; make it first",
+                      self.refused(f"{self.folder}/absent/s.sock"))
+
+    @unittest.skipIf(os.path.exists("/run/cloudbus"), "somebody has made it")
+    def test_message_for_run_cloudbus_names_systemd(self):
+        self.assertIn("systemd makes it when it starts one of the two units", self.refused("/run/cloudbus/s.sock"))
+
     def test_port_in_use_is_an_error_with_file_and_line(self):
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             other.listen()
             port = other.getsockname()[1]
             daemon = self.segment(f"[Files]\nbind=tcp://127.0.0.1:{port}\nserver=builtin:echo\n", wait=False)
-            self.assertEqual(daemon.wait_exit(), 1)
+            self.assertEqual(daemon.wait_exit(), os.EX_TEMPFAIL)
             self.assertIn(f"127.0.0.1:{port}", daemon.output())
 
     def test_abstract_name_in_use_is_an_error(self):
         name = f"unix:@{os.path.basename(self.folder)}"
         first = self.segment(f"[Files]\nbind={name}\nserver=builtin:echo\n")
         second = self.segment(f"[Files]\nbind={name}\nserver=builtin:echo\n", wait=False, name="second")
-        self.assertEqual(second.wait_exit(), 1)
+        self.assertEqual(second.wait_exit(), os.EX_TEMPFAIL)
         self.assertIn(name, second.output())
         self.assertTrue(first.alive)
 

@@ -26,6 +26,7 @@ TEST(Endpoint, EveryKindHasACanonicalForm) {
   EXPECT_EQ(canonical("Unix:@Name/1"), "unix:@Name/1");
   EXPECT_EQ(canonical("builtin:echo"), "builtin:echo");
   EXPECT_EQ(canonical("BUILTIN:Discard"), "builtin:discard");
+  EXPECT_EQ(canonical("Systemd:Orders of today.socket"), "systemd:Orders of today.socket");
 }
 
 TEST(Endpoint, TheAddressIsReadyForTheKernel) {
@@ -64,6 +65,12 @@ TEST(Endpoint, WhatIsNoNameIsRefusedWithTheReason) {
   EXPECT_NE(error_of("urn:bus").find("urn:bus:orders"), std::string::npos);
   EXPECT_NE(error_of("tcp://*:80").find("0.0.0.0"), std::string::npos);
   EXPECT_NE(error_of("tcp://10.0.0.256:80").find("not an IPv4"), std::string::npos);
+}
+
+TEST(Endpoint, ANameThatSystemdCannotGiveIsRefused) {
+  for (const std::string& name : {std::string(), std::string("a:b"), std::string("\x01"), std::string(256, 'a')})
+    EXPECT_NE(error_of("systemd:" + name).find("FileDescriptorName"), std::string::npos) << name;
+  EXPECT_EQ(error_of("systemd:" + std::string(255, 'a')), "");
 }
 
 TEST(Endpoint, PortsOutOfRangeAndOtherMistakesAreErrors) {

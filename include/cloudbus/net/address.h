@@ -74,14 +74,15 @@ struct Endpoint {
     Abstract,
     BuiltinEcho,
     BuiltinDiscard,
-    Host,   // `name` and `port`
-    Srv,    // the SRV records of `name`
-    Urn,    // the NAPTR rules of the URN `name`
-    Naptr,  // the NAPTR rules at `name`
+    Host,     // `name` and `port`
+    Srv,      // the SRV records of `name`
+    Urn,      // the NAPTR rules of the URN `name`
+    Naptr,    // the NAPTR rules at `name`
+    Systemd,  // the sockets that systemd passes under `name`
   };
   Kind kind = Kind::Tcp;
   Address address;   // unused for builtins and names
-  std::string name;  // lower case
+  std::string name;  // of DNS: lower case
   int port = 0;
 
   static Endpoint of(const Address& address);
@@ -91,7 +92,7 @@ struct Endpoint {
   bool is_builtin() const { return kind == Kind::BuiltinEcho || kind == Kind::BuiltinDiscard; }
   bool is_port_zero() const { return (kind == Kind::Tcp && address.port() == 0) || (kind == Kind::Host && port == 0); }
   // The canonical URL: "tcp://127.0.0.1:80", "tcp://orders.example:80", "unix:///run/app.sock", "unix:@name",
-  // "builtin:echo", "srv:_orders._tcp.example", "urn:bus:orders", "naptr:orders.example".
+  // "builtin:echo", "srv:_orders._tcp.example", "urn:bus:orders", "naptr:orders.example", "systemd:orders".
   std::string to_string() const;
   bool operator==(const Endpoint& other) const;
 };

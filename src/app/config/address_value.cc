@@ -6,7 +6,7 @@
 namespace cloudbus {
 namespace {
 
-constexpr std::string_view kBinds = "tcp://IPV4:PORT, tcp://[IPV6]:PORT, unix:///PATH and unix:@NAME";
+constexpr std::string_view kBinds = "tcp://IPV4:PORT, tcp://[IPV6]:PORT, unix:///PATH, unix:@NAME and systemd:NAME";
 constexpr std::string_view kSegments =
     "tcp://HOST:PORT, tcp://IPV4:PORT, tcp://[IPV6]:PORT, unix:///PATH, unix:@NAME, srv:NAME, urn:bus:NAME and "
     "naptr:NAME";
@@ -32,6 +32,7 @@ std::string bind_error(const Endpoint& endpoint) {
 std::string server_error(Role role, const Endpoint& endpoint) {
   if (endpoint.is_builtin() && role == Role::Controller)
     return "segments serve this, and a controller reaches a segment";
+  if (endpoint.kind == Endpoint::Kind::Systemd) return "this is a socket to listen at, and no server";
   if (endpoint.is_port_zero()) return "nothing can be reached at port 0; allowed are 1 to 65535";
   return {};
 }

@@ -246,6 +246,7 @@ class ConfigReader {
     for (ServiceDraft& draft : drafts_) {
       draft.service.socket_mode = draft.socket_mode.value_or(config_.socket_mode);
       draft.service.keepalive = draft.keepalive.value_or(config_.keepalive);
+      draft.service.socket_group = draft.socket_group.value_or(config_.socket_group);
       config_.services.push_back(std::make_shared<const ServiceConfig>(std::move(draft.service)));
     }
     result.config = std::move(config_);
@@ -306,6 +307,7 @@ void add_service(std::string& text, const ServiceConfig& service, Role role) {
     add_line(text, "lag_limit", format_size(limits.lag));
   }
   add_line(text, "socket_mode", format_file_mode(service.socket_mode));
+  if (!service.socket_group.name.empty()) add_line(text, "socket_group", service.socket_group.name);
   add_line(text, "connect_timeout", format_duration(service.connect_timeout));
   add_line(text, "connect_retry", service.connect_retry ? "yes" : "no");
   add_line(text, "keepalive", format_keepalive(service.keepalive));
@@ -338,9 +340,11 @@ std::string to_ini(const Config& config) {
   std::string text = "[Cloudbus]\n";
   for (const BindConfig& bind : config.shared_binds) add_line(text, "bind", bind.endpoint.to_string());
   add_line(text, "socket_mode", format_file_mode(config.socket_mode));
+  if (!config.socket_group.name.empty()) add_line(text, "socket_group", config.socket_group.name);
   add_line(text, "threads", config.has_auto_threads ? "auto" : std::to_string(config.threads));
   add_line(text, "memory", format_size(config.memory));
   add_line(text, "drain_timeout", format_duration(config.drain_timeout));
+  add_line(text, "drain_idle", format_duration(config.drain_idle));
   add_line(text, "keepalive", format_keepalive(config.keepalive));
   if (!config.nameservers.empty()) add_line(text, "nameservers", config.nameservers);
   add_line(text, "urn_zone", config.urn_zone);

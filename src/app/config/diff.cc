@@ -69,10 +69,10 @@ void give_ids(std::vector<ServiceConfig>& services, const Config& before, Config
 std::map<BindId, ServedBind> served_binds(const Config& config) {
   std::map<BindId, ServedBind> binds;
   for (const BindConfig& bind : config.shared_binds)
-    binds[bind.id] = {bind, 0, config.socket_mode, std::string(name_of(config.role))};
+    binds[bind.id] = {bind, 0, config.socket_mode, config.socket_group, std::string(name_of(config.role))};
   for (const auto& service : config.services)
     for (const BindConfig& bind : service->binds)
-      binds[bind.id] = {bind, service->id, service->socket_mode, service->name};
+      binds[bind.id] = {bind, service->id, service->socket_mode, service->socket_group, service->name};
   return binds;
 }
 

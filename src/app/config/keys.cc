@@ -216,6 +216,13 @@ const Daemon kDaemonKeys[] = {
      [](Role, Config& config, const IniEntry& entry) {
        return store(config.socket_mode, parse_file_mode(entry.value));
      }},
+    {"socket_group",
+     {},
+     Times::Once,
+     [](Role, Config& config, const IniEntry& entry) {
+       config.socket_group = find_group(entry.value);
+       return std::string();
+     }},
     {"threads",
      {},
      Times::Once,
@@ -231,6 +238,12 @@ const Daemon kDaemonKeys[] = {
      Times::Once,
      [](Role, Config& config, const IniEntry& entry) {
        return store(config.drain_timeout, parse_duration(entry.value, Zero::Allowed));
+     }},
+    {"drain_idle",
+     {},
+     Times::Once,
+     [](Role, Config& config, const IniEntry& entry) {
+       return store(config.drain_idle, parse_duration(entry.value, Zero::Allowed));
      }},
     {"keepalive",
      {},
@@ -311,6 +324,13 @@ const Service kServiceKeys[] = {
      Times::Once,
      [](Role, ServiceDraft& draft, const IniEntry& entry) {
        return store(draft.socket_mode.emplace(), parse_file_mode(entry.value));
+     }},
+    {"socket_group",
+     {},
+     Times::Once,
+     [](Role, ServiceDraft& draft, const IniEntry& entry) {
+       draft.socket_group = find_group(entry.value);
+       return std::string();
      }},
     {"connect_timeout",
      {},

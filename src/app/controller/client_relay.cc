@@ -364,6 +364,16 @@ void ClientRelay::reset_stream(StreamCode code) {
 
 // --- The end, and time -------------------------------------------------------------------------------------------
 
+bool ClientRelay::is_sent() const {
+  if (!legs_) return Relay::is_sent();
+  for (LegId leg = 0; leg < legs_->fanout.leg_count(); leg++) {
+    const Legs::Stream& stream = legs_->streams[leg];
+    bool has_more = legs_->fanout.unsent(leg) > 0 || legs_->fanout.leg(leg).held.size() > 0;
+    if (stream.id != 0 && (has_more || !is_link_clear(stream.peer))) return false;
+  }
+  return true;
+}
+
 bool ClientRelay::is_stream_over() const { return !legs_ || legs_->fanout.is_over(); }
 
 void ClientRelay::on_close() {

@@ -88,6 +88,7 @@ void Directory::look_at(Id id) {
       if (auto urn = parse_urn(endpoint.name)) add_rules(look, urn->text, first_key(*urn, urn_zone_));
       break;
     case Endpoint::Kind::Naptr: add_rules(look, endpoint.name, endpoint.name); break;
+    case Endpoint::Kind::Systemd: break;  // a bind
     case Endpoint::Kind::Tcp:
     case Endpoint::Kind::Unix:
     case Endpoint::Kind::Abstract:
@@ -176,6 +177,7 @@ void Directory::add_uri(Look& look, const std::string& uri) {
     case Endpoint::Kind::BuiltinEcho:
     case Endpoint::Kind::BuiltinDiscard:
     case Endpoint::Kind::Urn:
+    case Endpoint::Kind::Systemd:
     case Endpoint::Kind::Naptr: look.trouble = "the rules give " + uri + ", which is no address";
   }
 }

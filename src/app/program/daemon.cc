@@ -2,16 +2,16 @@
 #include "cloudbus/app/program/daemon.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
+#include <sysexits.h>
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "cloudbus/app/controller/controller.h"
 #include "cloudbus/app/link/random_bytes.h"
 #include "cloudbus/app/log/log.h"
-#include "cloudbus/app/program/notify.h"
 #include "cloudbus/app/program/preflight.h"
 #include "cloudbus/app/segment/segment.h"
 #include "cloudbus/net/descriptors.h"
@@ -32,10 +32,12 @@ std::string_view subject(const Config& config) { return name_of(config.role); }
 int run_program(Role role, int argc, char** argv) {
   auto [options, exit_code] = parse_options(role, argc, argv);
   if (!options) return exit_code;
+  if (!options->check && !options->print) Signals::hold();
+  PassedSockets passed;
   auto [config, errors] = read_config(role, *options);
   if (!config) {
     print_errors(errors);
-    return 1;
+    return options->check || options->print ? EXIT_FAILURE : EX_CONFIG;
   }
   if (options->print) fmt::print("{}", to_ini(*config));
   if (options->check) {
@@ -45,20 +47,20 @@ int run_program(Role role, int argc, char** argv) {
   if (options->print || options->check) return 0;
 
   log_start(config->log_level, config->log_format);
-  Daemon daemon(*options, *config);
+  for (const std::string& problem : passed.problems()) log_line(LogLevel::Warning, name_of(role), problem, {});
+  Daemon daemon(*options, passed, *config);
   if (auto problems = daemon.start(*config); !problems.empty()) {
     print_errors(problems);
-    return 1;
+    return EX_TEMPFAIL;
   }
   daemon.run();
   return 0;
 }
 
-Daemon::Daemon(const Options& options, const Config& first)
+Daemon::Daemon(const Options& options, PassedSockets& passed, const Config& first)
     : options_(options),
       config_(std::make_shared<const Config>(empty_config(first))),
       shared_{.boot_id = random_bytes<sizeof(Uuid)>(), .sessions = sessions_} {
-  std::signal(SIGPIPE, SIG_IGN);
   for (std::size_t i = 0; i < static_cast<std::size_t>(config_->threads); i++) {
     auto worker = std::make_unique<Worker>(config_, shared_, i);
     if (config_->role == Role::Controller)
@@ -71,7 +73,8 @@ Daemon::Daemon(const Options& options, const Config& first)
     serve(bind, service, fd, from);
   };
   Loop& loop = workers_.front()->loop();
-  listeners_ = std::make_unique<Listeners>(loop, config_->role, on_accept);
+  notifier_ = std::make_unique<Notifier>(loop);
+  listeners_ = std::make_unique<Listeners>(loop, config_->role, passed, on_accept);
   reload_ = std::make_unique<Reload>(loop, config_->role, options_,
                                      [this](const Reload::Outcome& outcome) { on_read(outcome); });
 }
@@ -83,7 +86,7 @@ Daemon::~Daemon() { stop_workers(); }
 // The start is a reload from a configuration that has no services, before there are threads.
 std::vector<std::string> Daemon::start(const Config& first) {
   ConfigDiff diff = compare(config_, first);
-  if (auto errors = prepare(diff); !errors.empty()) return errors;
+  if (auto errors = prepare(diff, Listeners::Failed::IsTriedAgain); !errors.empty()) return errors;
   for (auto& worker : workers_) worker->apply(diff);
   listeners_->commit(diff);
   config_ = diff.after;
@@ -91,8 +94,8 @@ std::vector<std::string> Daemon::start(const Config& first) {
 }
 
 // What can fail. Nothing is different yet when it does.
-std::vector<std::string> Daemon::prepare(const ConfigDiff& diff) {
-  std::vector<std::string> errors = listeners_->prepare(diff);
+std::vector<std::string> Daemon::prepare(const ConfigDiff& diff, Listeners::Failed failed) {
+  std::vector<std::string> errors = listeners_->prepare(diff, failed);
   if (!errors.empty()) return errors;
   if (std::string error = pid_file_.write(diff.after->pid_file); !error.empty()) errors.push_back(error);
   return errors;
@@ -105,14 +108,14 @@ void Daemon::reload() {
   }
   if (!reload_->start(config_)) return;
   reload_began_ = workers_.front()->now();
-  notify_reloading();
+  notifier_->reloading();
 }
 
 void Daemon::on_read(const Reload::Outcome& outcome) {
   if (auto* errors = std::get_if<std::vector<std::string>>(&outcome)) return refuse(*errors);
   const auto& diff = std::get<ConfigDiff>(outcome);
   if (terminating_) return end_reload();
-  if (auto errors = prepare(diff); !errors.empty()) {
+  if (auto errors = prepare(diff, Listeners::Failed::IsRefused); !errors.empty()) {
     listeners_->abandon();
     return refuse(errors);
   }
@@ -160,7 +163,7 @@ void Daemon::on_applied(const ConfigDiff& diff) {
 }
 
 void Daemon::end_reload() {
-  if (!terminating_) notify_ready();
+  if (!terminating_) notifier_->ready();
   if (reload_->done()) reload();
 }
 
@@ -198,10 +201,10 @@ void Daemon::log_start_up() {
 }
 
 void Daemon::run() {
-  watch_signals();
+  signals_.watch(workers_.front()->loop(), [this](int signal) { on_signal(signal); });
   log_start_up();
   for (std::size_t i = 1; i < workers_.size(); i++) threads_.emplace_back([this, i] { workers_[i]->run(); });
-  notify_ready();
+  notifier_->ready();
   workers_.front()->run();
   stop_workers();
   log_line(LogLevel::Info, subject(*config_), "ended", {});
@@ -214,20 +217,19 @@ void Daemon::stop_workers() {
   threads_.clear();
 }
 
-void Daemon::watch_signals() {
-  for (int signal : {SIGTERM, SIGINT, SIGHUP}) {
-    auto watch = std::make_unique<Watch>();
-    watch->start(workers_.front()->loop().base(), signal, EV_SIGNAL | EV_PERSIST, on_signal, this);
-    signals_.push_back(std::move(watch));
+void Daemon::on_signal(int signal) {
+  switch (signal) {
+    case SIGHUP: return reload();
+    case SIGUSR1: return log_unused("SIGUSR1", "there is no log file to open again");
+    case SIGUSR2: return log_unused("SIGUSR2", "it is kept for an upgrade of the program");
+    default: return terminate();
   }
 }
 
-void Daemon::on_signal(int signal, short, void* daemon) noexcept {
-  auto* self = static_cast<Daemon*>(daemon);
-  if (signal == SIGHUP)
-    self->reload();
-  else
-    self->terminate();
+// Other daemons have a use for it.
+void Daemon::log_unused(std::string_view signal, std::string_view reason) const {
+  log_line(LogLevel::Warning, subject(*config_), "a signal changes nothing here",
+           {{"signal", signal}, {"reason", reason}});
 }
 
 void Daemon::terminate() {
@@ -236,7 +238,7 @@ void Daemon::terminate() {
     return workers_.front()->end_now();
   }
   terminating_ = true;
-  notify_stopping();
+  notifier_->stopping();
   listeners_->close_all();
   log_line(LogLevel::Info, subject(*config_), "drains", {{"timeout", config_->drain_timeout}});
   undrained_ = workers_.size();

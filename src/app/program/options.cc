@@ -2,6 +2,7 @@
 #include "cloudbus/app/program/options.h"
 
 #include <getopt.h>
+#include <sysexits.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -43,7 +44,7 @@ OptionsResult show_help(Role role) {
 OptionsResult refuse(Role role, const std::string& error) {
   std::string name(name_of(role));
   std::fprintf(stderr, "%s: %s; %s --help lists what is allowed\n", name.c_str(), error.c_str(), name.c_str());
-  return {std::nullopt, EXIT_FAILURE};
+  return {std::nullopt, EX_CONFIG};
 }
 
 constexpr option kLongOptions[] = {{"file", required_argument, nullptr, 'f'},

@@ -81,6 +81,7 @@ std::string bind_warning(const Endpoint& endpoint) {
   switch (endpoint.kind) {
     case Endpoint::Kind::Tcp: return tcp_warning(endpoint.address);
     case Endpoint::Kind::Unix: return path_warning(endpoint);
+    case Endpoint::Kind::Systemd: return {};  // who starts the daemon knows
     default: return is_listening(endpoint) ? std::string(kInUse) : std::string();
   }
 }

@@ -16,8 +16,9 @@ constexpr int kMostParts = 64;
 constexpr std::size_t kMostFields = 12;  // of a conversation's line
 constexpr Duration kResetPoll =
     std::chrono::milliseconds(5);  // first look whether what is before a reset was delivered
-constexpr Duration kResetPatience = std::chrono::seconds(30);  // for a peer that takes nothing before a reset
-constexpr Duration kLoserPatience = std::chrono::seconds(1);   // where the rest will never come
+constexpr Duration kIdleLook = std::chrono::milliseconds(500);  // in a drain, at one that only seems idle
+constexpr Duration kResetPatience = std::chrono::seconds(30);   // for a peer that takes nothing before a reset
+constexpr Duration kLoserPatience = std::chrono::seconds(1);    // where the rest will never come
 
 Duration reset_patience(StreamCode code) {
   bool lost = code == StreamCode::LostRace || code == StreamCode::Lagging || code == StreamCode::NoQuorum;
@@ -306,6 +307,26 @@ void Relay::run(Flow::Action action) {
   }
 }
 
+bool Relay::is_link_clear(PeerId id) const {
+  Peer* peer = worker_.links().find(id);
+  return peer && peer->keeps_up();
+}
+
+bool Relay::is_sent() const { return is_link_clear(peer_); }
+
+// It waits for its client, who may begin another one. A request waits for its answer; who publishes gets none.
+bool Relay::is_idle(Time now) const {
+  Duration most = worker_.config().drain_idle;
+  if (most == Duration::zero() || stage_ != Stage::Open || now - last_activity_ < most) return false;
+  bool may_end = flow_.last() == Side::Server || service_->mode == Mode::Publish;
+  return may_end && flow_.is_quiet() && is_sent();
+}
+
+void Relay::on_drain() {
+  if (is_idle(worker_.now())) return abort(StreamCode::DrainTimeout);
+  arm();
+}
+
 void Relay::abort(StreamCode code) { run(flow_.abort(code)); }
 
 void Relay::reset() {
@@ -378,7 +399,13 @@ Time Relay::next_deadline() const {
   if (flow_.is_half_closed() && service_->half_close_timeout > Duration::zero())
     deadline = std::min(deadline, last_activity_ + service_->half_close_timeout);
   if (is_remote_) deadline = std::min(deadline, next_look_for_peer());
-  return deadline;
+  return std::min(deadline, next_idle_look());
+}
+
+Time Relay::next_idle_look() const {
+  Duration most = worker_.config().drain_idle;
+  if (!worker_.is_draining() || most == Duration::zero()) return Time::max();
+  return std::max(last_activity_ + most, worker_.now() + std::min(most, kIdleLook));
 }
 
 // The kernel does not probe a peer that has bytes to acknowledge, and gives it a quarter of an hour. One that lives and
@@ -396,6 +423,7 @@ void Relay::on_deadline(Time now) {
   if (flow_.is_resetting()) return now - last_activity_ >= reset_patience(flow_.code()) ? reset() : settle();
   if (is_remote_ && stage_ == Stage::Open && connection_.is_unanswered_for(service_->keepalive.patience()))
     return abort(flow_.near_reset());
+  if (worker_.is_draining() && is_idle(now)) return abort(StreamCode::DrainTimeout);
   if (now < next_deadline()) return arm();
   if (stage_ != Stage::Open) return abort(connect_timeout_code());
   bool idle = service_->idle_timeout > Duration::zero() && now - last_activity_ >= service_->idle_timeout;

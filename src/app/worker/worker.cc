@@ -88,6 +88,7 @@ void Worker::drain(Time deadline, std::function<void()> on_done) {
   on_drained_ = std::move(on_done);
   drain_timer_.set(deadline);
   role_->on_drain();
+  roster_.for_each([](Conversation& conversation) { conversation.on_drain(); });
   loop().go_on();
 }
 

@@ -11,6 +11,7 @@ Flow::Action Flow::on_read_end() {
   if (!reads()) return Action::None;
   if (reading_ == Reading::Broken) return abort(near_reset());
   reading_ = Reading::Ended;
+  last_ = near_;
   if (first_end_ == FirstEnd::None) first_end_ = FirstEnd::Near;
   return Action::FinishStream;
 }
@@ -64,6 +65,7 @@ Flow::Failure Flow::on_write_failed(bool takes_no_more) {
 
 void Flow::on_finish() {
   fin_follows_ = false;
+  last_ = far();
   if (first_end_ == FirstEnd::None) first_end_ = FirstEnd::Far;
   if (writing_ == Writing::Open) writing_ = Writing::Finishing;
 }

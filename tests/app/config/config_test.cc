@@ -79,6 +79,7 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(result.config->log_format, LogFormat::Text);
   EXPECT_EQ(result.config->pid_file, "");
   EXPECT_EQ(result.config->drain_timeout, 30s);
+  EXPECT_EQ(result.config->drain_idle, 5s);
   EXPECT_EQ(result.config->memory, 512u << 20);
   EXPECT_EQ(result.config->socket_mode, 0660u);
   const ServiceConfig& service = *result.config->services.at(0);
@@ -104,8 +105,10 @@ TEST(Config, EveryKeyOfTheDaemonIsStored) {
   EXPECT_EQ(daemon_with("Log-Format = json").log_format, LogFormat::Json);
   EXPECT_EQ(daemon_with("pid_file = /run/a b.pid").pid_file, "/run/a b.pid");
   EXPECT_EQ(daemon_with("drain_timeout = 0").drain_timeout, 0s);
+  EXPECT_EQ(daemon_with("drain_idle = 0").drain_idle, 0s);
   EXPECT_EQ(daemon_with("memory = 2 g").memory, std::uint64_t{2} << 30);
   EXPECT_EQ(daemon_with("socket_mode = 600").socket_mode, 0600u);
+  EXPECT_EQ(daemon_with("socket_group = 600").socket_group, (SocketGroup{"600", 600}));
 }
 
 TEST(Config, NameServersHavePortsAndZones) {
@@ -124,6 +127,8 @@ TEST(Config, EveryKeyOfAServiceIsStored) {
   EXPECT_EQ(service_with(kController, "links = 64").links, 64);
   EXPECT_EQ(service_with(kController, "links = Auto").links, 0);
   EXPECT_EQ(service_with(kSegment, "socket_mode=0777").socket_mode, 0777u);
+  EXPECT_EQ(service_with(kSegment, "socket_group=root").socket_group, (SocketGroup{"root", 0}));
+  EXPECT_EQ(service_with(kSegment, "socket_group=none such").socket_group, (SocketGroup{"none such", {}}));
   EXPECT_EQ(service_with(kSegment, "connect_timeout=300 ms").connect_timeout, 300ms);
   EXPECT_EQ(service_with(kSegment, "idle timeout=2h").idle_timeout, 2h);
   EXPECT_EQ(service_with(kSegment, "HALF-CLOSE-TIMEOUT=0").half_close_timeout, 0s);
@@ -132,10 +137,12 @@ TEST(Config, EveryKeyOfAServiceIsStored) {
   EXPECT_EQ(service_with(kSegment, "bind=unix:@b").binds.size(), 2u);
 }
 
-TEST(Config, TheDaemonsSocketModeIsTheServicesDefaultWhereverItStands) {
-  auto result = parse(kController, "[A]\n" + kGood + "[Cloudbus]\nsocket_mode=0600\n[B]\nbind=unix:@b\n" +
-                                       "server=unix:@s\nsocket_mode=0666\n");
+TEST(Config, TheDaemonsSocketModeAndGroupAreTheServicesDefaultsWhereverTheyStand) {
+  auto result = parse(kController, "[A]\n" + kGood + "[Cloudbus]\nsocket_mode=0600\nsocket_group=5\n" +
+                                       "[B]\nbind=unix:@b\nserver=unix:@s\nsocket_mode=0666\nsocket_group=7\n");
   ASSERT_TRUE(result.config);
+  EXPECT_EQ(result.config->services.at(0)->socket_group.id, 5u);
+  EXPECT_EQ(result.config->services.at(1)->socket_group.id, 7u);
   EXPECT_EQ(result.config->services.at(0)->socket_mode, 0600u);
   EXPECT_EQ(result.config->services.at(1)->socket_mode, 0666u);
 }

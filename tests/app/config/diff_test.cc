@@ -73,6 +73,7 @@ TEST_F(Diff, EverySettingIsADifference) {
                              "bind=tcp://127.0.0.1:9\n",
                              "service=B\n",
                              "socket_mode=0600\n",
+                             "socket_group=12345\n",
                              "connect_timeout=1 s\n",
                              "idle_timeout=1 s\n",
                              "half_close_timeout=1 s\n",

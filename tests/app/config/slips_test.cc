@@ -102,10 +102,10 @@ TEST(Slips, AGuessThatTheKeyDoesNotTakeIsNotMade) {
 TEST(AddressValue, TheErrorShowsTheValueAndWhatIsAllowedThere) {
   EXPECT_EQ(error_of(kController, "bind=nonsense"),
             "bind: \"nonsense\": this is not an address; allowed here are tcp://IPV4:PORT, tcp://[IPV6]:PORT, "
-            "unix:///PATH and unix:@NAME");
+            "unix:///PATH, unix:@NAME and systemd:NAME");
   EXPECT_EQ(error_of(kController, "bind=srv:_a._tcp.example"),
             "bind: \"srv:_a._tcp.example\": this is a name, and a bind has a numeric address; allowed here are "
-            "tcp://IPV4:PORT, tcp://[IPV6]:PORT, unix:///PATH and unix:@NAME");
+            "tcp://IPV4:PORT, tcp://[IPV6]:PORT, unix:///PATH, unix:@NAME and systemd:NAME");
   string error = error_of(kController, "server=nonsense");
   EXPECT_NE(error.find("srv:NAME"), string::npos) << error;
   EXPECT_EQ(error.find("builtin"), string::npos) << error;

@@ -82,11 +82,11 @@ TEST(Options, EveryFlagHasALongName) {
   EXPECT_EQ(run(Role::Segment, {"--help"}).out, run(Role::Segment, {"-h"}).out);
 }
 
-TEST(Options, BadUsageExitsWith1AndSaysWhy) {
+TEST(Options, BadUsageExitsWith78AndSaysWhy) {
   auto error = [](std::vector<string> words) {
     auto outcome = run(Role::Controller, std::move(words));
     EXPECT_FALSE(outcome.result.options);
-    EXPECT_EQ(outcome.result.exit_code, 1);
+    EXPECT_EQ(outcome.result.exit_code, 78);
     EXPECT_EQ(outcome.out, "");
     return outcome.err;
   };

@@ -533,5 +533,53 @@ TEST_F(FlowOfClient, NothingFollowsWhatWasClosed) {
   EXPECT_EQ(flow.abort(StreamCode::IdleTimeout), Action::None);
 }
 
+// --- Idle --------------------------------------------------------------------------------------------------------
+
+TEST_F(FlowOfClient, WhoHasSentOrEndedLastIsKnown) {
+  EXPECT_EQ(flow.last(), Flow::Side::Client);
+  flow.on_written(5);
+  EXPECT_EQ(flow.last(), Flow::Side::Server);
+  flow.on_read(0, 100);
+  EXPECT_EQ(flow.last(), Flow::Side::Server) << "nothing was read";
+  flow.on_read(7, 100);
+  EXPECT_EQ(flow.last(), Flow::Side::Client);
+  flow.on_written(5);
+  flow.on_read_end();
+  EXPECT_EQ(flow.last(), Flow::Side::Client);
+  flow.on_finish();
+  EXPECT_EQ(flow.last(), Flow::Side::Server);
+}
+
+TEST(Flow, OfAServerTheServerIsNear) {
+  Flow flow(Flow::Side::Server);
+  flow.on_read(1, 100);
+  EXPECT_EQ(flow.last(), Flow::Side::Server);
+  flow.on_written(1);
+  EXPECT_EQ(flow.last(), Flow::Side::Client);
+}
+
+TEST_F(FlowOfClient, ItIsQuietWhenNothingWaitsToBeReadOrWritten) {
+  EXPECT_FALSE(flow.is_quiet()) << "there may be bytes from the start";
+  flow.on_read(7, 100);
+  EXPECT_TRUE(flow.is_quiet());
+  flow.on_read(100, 100);
+  EXPECT_FALSE(flow.is_quiet());
+  flow.on_read(0, 100);
+  keep("answer");
+  EXPECT_FALSE(flow.is_quiet());
+  flow.on_written(6);
+  EXPECT_TRUE(flow.is_quiet());
+}
+
+TEST_F(FlowOfClient, AHalfClosedOneMayBeQuietAndAnEndingOneIsNot) {
+  flow.on_read(7, 100);
+  flow.on_finish();
+  EXPECT_FALSE(flow.is_quiet());
+  EXPECT_EQ(flow.next(kOpen), Action::FinishSocket);
+  EXPECT_TRUE(flow.is_quiet());
+  flow.on_reset(StreamCode::Cancelled);
+  EXPECT_FALSE(flow.is_quiet());
+}
+
 }  // namespace
 }  // namespace cloudbus

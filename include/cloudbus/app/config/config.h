@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cloudbus/app/config/group.h"
 #include "cloudbus/app/config/source_line.h"
 #include "cloudbus/core/base/time.h"
 #include "cloudbus/core/fanout/fanout.h"
@@ -72,6 +73,7 @@ struct ServiceSettings {
   std::vector<ServerConfig> servers;  // at least one
   std::string service;                // the name that OPEN carries; the section's own unless `service` is set
   mode_t socket_mode = 0660;
+  SocketGroup socket_group;
   Duration connect_timeout = std::chrono::seconds(5);
   bool connect_retry = true;                 // a dial that was refused is tried again within it
   Keepalive keepalive;                       // of clients and servers
@@ -107,12 +109,14 @@ struct Config {
   std::vector<std::string> files{};      // the one that was named, and those that it includes
   std::vector<BindConfig> shared_binds;  // a segment's: they serve every service by name
   mode_t socket_mode = 0660;
+  SocketGroup socket_group;
   int threads = 1;
   bool has_auto_threads = false;  // the file says `auto`; `threads` has the number already
   LogLevel log_level = LogLevel::Info;
   LogFormat log_format = LogFormat::Text;
   std::string pid_file;  // empty: none
   Duration drain_timeout = std::chrono::seconds(30);
+  Duration drain_idle = std::chrono::seconds(5);               // 0: a drain ends no conversation that is idle
   Keepalive keepalive;                                         // of links
   std::uint64_t memory = std::uint64_t{512} << 20;             // bytes of buffers in the process
   std::string nameservers;                                     // "10.0.0.2:53,[::1]:5353"; empty: the system's

@@ -18,6 +18,7 @@ struct ServedBind {
   BindConfig bind;
   ServiceId service = 0;  // 0: all of a segment's, by name
   mode_t mode = 0;        // of a socket file
+  SocketGroup group;      // the same
   std::string subject;    // for the log: the service's name, or the role's
 
   bool operator==(const ServedBind&) const = default;

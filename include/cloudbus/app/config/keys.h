@@ -19,6 +19,7 @@ struct ServiceDraft {
   ServiceConfig service;
   std::optional<mode_t> socket_mode;                         // by default that of [Cloudbus]
   std::optional<Keepalive> keepalive;                        // as well
+  std::optional<SocketGroup> socket_group;                   // as well
   std::unordered_map<std::string, SourceLine> server_lines;  // by the servers' addresses
   // What has to fit the number of servers; the lines are 0 where the key was not set, or not well.
   std::optional<Mode> mode;

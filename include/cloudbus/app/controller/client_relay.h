@@ -62,6 +62,7 @@ class ClientRelay final : public Relay {
   void stop_stream(StreamCode code) override;
   void reset_stream(StreamCode code) override;
   void give_credit(std::size_t bytes) override;
+  bool is_sent() const override;
   bool is_stream_over() const override;
   void on_close() override;
   StreamCode connect_timeout_code() const override;

@@ -75,6 +75,9 @@ class Peer final : public TimerOwner, private LinkOwner, private FrameTrace {
   // What it has to write waits for longer than a round trip.
   bool is_congested() const;
 
+  // All that it had to write was written when the last turn ended.
+  bool keeps_up() const { return session_.is_established() && link_ && !link_->is_blocked(); }
+
   // --- Resuming ---
   // The session waits for another link.
   bool is_detached() const { return session_.is_detached(); }

@@ -65,6 +65,7 @@ class Relay : public Conversation, private ReadinessOwner {
   void on_reset(LegId leg, StreamCode code) override;
   void fill(Session& session, const Session::Quantum& quantum, LegId leg) override;
   bool says_little() const override { return read_doublings_ == 0; }
+  void on_drain() override;
   void abort(StreamCode code) override;
   void on_deadline(Time now) override;
   // A read that took less than it asked for has emptied the socket, but a reset that came with the last bytes may be
@@ -90,6 +91,8 @@ class Relay : public Conversation, private ReadinessOwner {
   virtual void reset_stream(StreamCode code);
   // So many bytes have gone where they will ever go: the peer may send as many more.
   virtual void give_credit(std::size_t bytes);
+  // All that was read from the socket has gone to the link, or the links.
+  virtual bool is_sent() const;
   // The streams have ended too, where there are several.
   virtual bool is_stream_over() const { return true; }
 
@@ -109,6 +112,8 @@ class Relay : public Conversation, private ReadinessOwner {
   // Before the first bytes of the socket go to the stream.
   virtual void on_first_bytes(Bytes) const {}
 
+  // The link is there, and nothing waits for it.
+  bool is_link_clear(PeerId peer) const;
   Session* session();
   // `address`: of the other end.
   void start_connection(int fd, const Address& address);
@@ -154,6 +159,8 @@ class Relay : public Conversation, private ReadinessOwner {
   void write_now(iovec* parts, int count, std::size_t size);
   void after_write(std::size_t bytes);
   void run(Flow::Action action);
+  bool is_idle(Time now) const;
+  Time next_idle_look() const;
   void reset();
   void close(std::string_view end);
   void log_conversation(std::string_view end) const;

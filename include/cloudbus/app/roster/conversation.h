@@ -42,6 +42,9 @@ class Conversation : public TimerOwner {
   // Its socket had little to read lately.
   virtual bool says_little() const = 0;
 
+  // The daemon drains from now on: ends once it is idle. See Config::drain_idle.
+  virtual void on_drain() = 0;
+
   // Ends the conversation at once, on both sides.
   virtual void abort(StreamCode code) = 0;
 

@@ -38,6 +38,7 @@ class Worker final : public Context {
 
   // Ends with the conversations: those that are left at `deadline` are reset. `on_done` is called in this thread.
   void drain(Time deadline, std::function<void()> on_done);
+  bool is_draining() const { return draining_; }
   // Ends at once: what is left is reset.
   void end_now();
 

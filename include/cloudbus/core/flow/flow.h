@@ -56,6 +56,7 @@ class Flow {
     readable_ = bytes > 0 && (bytes == asked || ending_);
     at_end_ = readable_ && bytes < asked;
     emptied_ = bytes > 0 && !readable_;
+    if (bytes > 0) last_ = near_;
   }
   // Nothing but the end is left: it is read at once, so that FIN can go with the bytes.
   bool is_at_end() const { return at_end_; }
@@ -98,6 +99,7 @@ class Flow {
   // The socket took so many bytes, of the pending ones first. For how many of them credit is due.
   std::size_t on_written(std::size_t bytes) {
     if (!pending_.empty()) pending_.pop(bytes);
+    last_ = far();
     return prefix_ == 0 ? bytes : without_prefix(bytes);
   }
   void on_blocked() { writable_ = false; }
@@ -137,6 +139,14 @@ class Flow {
   // The socket is closed: nothing follows any more, and what is pending has nowhere to go.
   void close();
 
+  // Nothing waits here: all that the socket has was read, and all that came for it was written.
+  bool is_quiet() const {
+    bool is_written = writing_ == Writing::Open || writing_ == Writing::Finished;
+    return pending_.empty() && is_written && !(readable_ && reads());
+  }
+  // Who has sent, or ended, last; the client if nobody has.
+  Side last() const { return last_; }
+
   Side near() const { return near_; }
   // One of the two directions has ended.
   bool is_half_closed() const { return first_end_ != FirstEnd::None || reading_ != Reading::Open; }
@@ -161,6 +171,7 @@ class Flow {
 
   enum class FirstEnd : std::uint8_t { None, Near, Far };
 
+  Side far() const { return near_ == Side::Client ? Side::Server : Side::Client; }
   std::size_t without_prefix(std::size_t bytes);
   std::size_t drop_pending();
   Action close_with(Action action);
@@ -181,6 +192,7 @@ class Flow {
   bool emptied_ : 1 = false;
   bool writable_ : 1 = true;
   bool fin_follows_ : 1 = false;
+  Side last_ : 1 = Side::Client;
 };
 
 }  // namespace cloudbus
