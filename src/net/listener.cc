@@ -130,8 +130,12 @@ ListeningSocket::~ListeningSocket() {
   ::close(fd_);
 }
 
-Listener::Listener(Loop& loop, ListeningSocket socket, OnAccept on_accept, OnPause on_pause)
-    : loop_(loop), socket_(std::move(socket)), on_accept_(std::move(on_accept)), on_pause_(std::move(on_pause)) {
+Listener::Listener(Loop& loop, ListeningSocket socket, OnAccept on_accept, OnPause on_pause, MayAccept may_accept)
+    : loop_(loop),
+      socket_(std::move(socket)),
+      on_accept_(std::move(on_accept)),
+      on_pause_(std::move(on_pause)),
+      may_accept_(std::move(may_accept)) {
   resume();
 }
 
@@ -149,6 +153,7 @@ void Listener::accept_all() {
 // False when nobody waits, or nobody can be accepted for the moment.
 bool Listener::accept_some() {
   for (int i = 0; i < kAcceptsPerTurn; i++) {
+    if (!may_accept_()) return pause(0), false;
     sockaddr_storage peer{};
     socklen_t size = sizeof peer;
     int fd = ::accept4(socket_.fd(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);

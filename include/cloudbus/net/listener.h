@@ -54,8 +54,10 @@ class Listener {
   // out of descriptors or memory.
   using OnAccept = std::function<void(int fd, const Address& peer)>;
   using OnPause = std::function<void(int error)>;
+  // Asked before each accept. While it says no, those who connect wait: on_pause() gets 0.
+  using MayAccept = std::function<bool()>;
 
-  Listener(Loop& loop, ListeningSocket socket, OnAccept on_accept, OnPause on_pause);
+  Listener(Loop& loop, ListeningSocket socket, OnAccept on_accept, OnPause on_pause, MayAccept may_accept);
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
@@ -75,6 +77,7 @@ class Listener {
   ListeningSocket socket_;
   OnAccept on_accept_;
   OnPause on_pause_;
+  MayAccept may_accept_;
   Watch readable_, resume_;
 };
 

@@ -74,7 +74,7 @@ Daemon::Daemon(const Options& options, PassedSockets& passed, const Config& firs
   };
   Loop& loop = workers_.front()->loop();
   notifier_ = std::make_unique<Notifier>(loop);
-  listeners_ = std::make_unique<Listeners>(loop, config_->role, passed, on_accept);
+  listeners_ = std::make_unique<Listeners>(loop, config_->role, passed, shared_.descriptors, on_accept);
   reload_ = std::make_unique<Reload>(loop, config_->role, options_,
                                      [this](const Reload::Outcome& outcome) { on_read(outcome); });
 }

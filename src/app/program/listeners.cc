@@ -40,10 +40,11 @@ struct Listeners::Closed {
   ServedBind served;
 };
 
-Listeners::Listeners(Loop& loop, Role role, PassedSockets& passed, OnAccept on_accept)
+Listeners::Listeners(Loop& loop, Role role, PassedSockets& passed, Descriptors& descriptors, OnAccept on_accept)
     : loop_(loop),
       role_(role),
       passed_(passed),
+      descriptors_(descriptors),
       on_accept_(std::move(on_accept)),
       late_(loop, [this](const ServedBind& bind) { return open_late(bind); }) {}
 
@@ -128,14 +129,18 @@ std::string Listeners::open_late(const ServedBind& served) {
 void Listeners::start(const ServedBind& served, std::vector<ListeningSocket> sockets) {
   BindId id = served.bind.id;
   auto on_accept = [this, id](int fd, const Address& from) { on_accept_(id, open_.at(id).served.service, fd, from); };
-  auto on_pause = [this](int error) { log_pause(error); };
+  auto on_pause = [this, id](int error) { log_pause(open_.at(id).served, error); };
+  auto may_accept = [this, id] {
+    ServiceId service = open_.at(id).served.service;  // a reload may have given the bind to another one
+    return role_ == Role::Segment || descriptors_.share_of(service)->may_take();
+  };
   Open& open = open_[id];
   open.served = served;
   for (ListeningSocket& socket : sockets) {
     if (socket.is_absent())
       log_line(LogLevel::Warning, served.subject, "the host does not have this address yet; it is bound all the same",
                {{"address", socket.endpoint().to_string()}});
-    open.listeners.push_back(std::make_unique<Listener>(loop_, std::move(socket), on_accept, on_pause));
+    open.listeners.push_back(std::make_unique<Listener>(loop_, std::move(socket), on_accept, on_pause, may_accept));
   }
   log_listening(open, "listening");
 }
@@ -213,10 +218,12 @@ void Listeners::close_all() {
   passed_.close();
 }
 
-void Listeners::log_pause(int error) {
+void Listeners::log_pause(const ServedBind& served, int error) {
   Time now = loop_.now();
   if (last_pause_logged_ != Time{} && now - last_pause_logged_ < kLogPauseEvery) return;
   last_pause_logged_ = now;
+  if (error == 0)
+    return log_line(LogLevel::Warning, served.subject, "has its share of descriptors; new connections wait", {});
   log_line(LogLevel::Warning, name_of(role_), "cannot accept for the moment; new connections wait",
            {{"error", std::string(std::strerror(error))}});
 }

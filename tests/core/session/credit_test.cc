@@ -37,11 +37,11 @@ std::unique_ptr<SessionEnd> controller(std::uint64_t window, std::uint64_t strea
 }
 
 // The limit of the last CREDIT for stream 1 among the bytes, 0 if there is none.
-std::uint64_t last_credit(const Buffer& bytes) {
+std::uint64_t last_credit(const Buffer& bytes, StreamId stream = 1) {
   std::uint64_t limit = 0;
   for (std::size_t at = 0; at < bytes.size();) {
     FrameHeader header = decode_header(bytes.data() + at);
-    if (header.type == FrameType::Credit && header.stream == 1)
+    if (header.type == FrameType::Credit && header.stream == stream)
       limit = load<std::uint64_t>(bytes.data() + at + kHeaderSize);
     at += kHeaderSize + header.length;
   }
@@ -238,7 +238,7 @@ TEST(Credit, AStreamMayBeShortOfMemoryWhileTheOthersAreNot) {
   end->session.consumed(1, 4 * (64 * 1024 - 1), end->now, true);
   EXPECT_EQ(last_credit(end->written()), 4u * (64 * 1024 - 1) + 16 * 1024);
   end->session.consumed(2, 4 * (64 * 1024 - 1), end->now, false);
-  EXPECT_EQ(last_credit(end->written()), 4u * (64 * 1024 - 1) + 256 * 1024);
+  EXPECT_EQ(last_credit(end->written(), 2), 4u * (64 * 1024 - 1) + 256 * 1024);
 }
 
 // --- MAX_STREAMS ---

@@ -13,6 +13,7 @@
 #include "cloudbus/app/config/diff.h"
 #include "cloudbus/app/program/late_binds.h"
 #include "cloudbus/app/program/passed_sockets.h"
+#include "cloudbus/app/roster/descriptor_share.h"
 #include "cloudbus/net/listener.h"
 
 namespace cloudbus {
@@ -22,8 +23,9 @@ class Listeners {
   // `service` is 0 for a bind of [Cloudbus]. The descriptor is the callee's.
   using OnAccept = std::function<void(BindId bind, ServiceId service, int fd, const Address& from)>;
 
-  // What systemd `passed` belongs to the binds that name it.
-  Listeners(Loop& loop, Role role, PassedSockets& passed, OnAccept on_accept);
+  // What systemd `passed` belongs to the binds that name it. Clients of a service that has its share of `descriptors`
+  // wait.
+  Listeners(Loop& loop, Role role, PassedSockets& passed, Descriptors& descriptors, OnAccept on_accept);
   ~Listeners();
   Listeners(const Listeners&) = delete;
   Listeners& operator=(const Listeners&) = delete;
@@ -67,11 +69,12 @@ class Listeners {
   void tell_unnamed(const Config& config);
   static void set_access(const Open& open);
   static void log_listening(const Open& open, std::string_view what);
-  void log_pause(int error);
+  void log_pause(const ServedBind& served, int error);
 
   Loop& loop_;
   Role role_;
   PassedSockets& passed_;
+  Descriptors& descriptors_;
   OnAccept on_accept_;
   std::map<BindId, Open> open_;
   std::map<BindId, std::vector<ListeningSocket>> opened_;  // by prepare()
