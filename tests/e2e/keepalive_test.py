@@ -26,8 +26,14 @@ class Keepalive(pair.Case):
         controller = self.controller(f"[Orders]\nbind=tcp://{wide.near.address}:{port}\nserver={link}\n{controller}\n",
                                      prefix=prefix)
         controller.wait_link()
-        self.links(controller, segment)
+        self.near = [controller, segment]
         return controller, f"tcp://{wide.near.address}:{port}"
+
+    def end(self, controller):
+        """While their network is there."""
+        controller.wait_conversation()
+        for daemon in self.near:
+            daemon.stop()
 
     def vanished(self, says):
         """A client that has said something, or is being sent to, and then its network swallows all."""
@@ -48,6 +54,7 @@ class Keepalive(pair.Case):
             self.assertGreater(took, 1.5)
             self.assertLess(took, 20 * pair.PATIENCE)
             client.close()
+            self.end(controller)
 
     def test_an_idle_client_that_vanishes_is_found(self):
         self.vanished(lambda peer: (peer.send(peer.read_exact(1)), peer.read_to_end())[1])
@@ -63,12 +70,13 @@ class Keepalive(pair.Case):
     def test_a_client_that_does_not_read_for_longer_lives(self):
         with wide_area.WideArea(delay_ms=1) as wide:
             backend = self.backend(lambda peer: peer.send_pattern(8 << 20).finish().read_to_end(), "unix")
-            _, url = self.over(wide, backend.url, KEEPALIVE)
+            controller, url = self.over(wide, backend.url, KEEPALIVE)
             with wide.far.inside():
                 client = pair.connect(url, receive_buffer=4096)
             threading.Event().wait(8)  # more than twice what a peer that is gone has
             self.assertEqual(len(client.read_exact(8 << 20)), 8 << 20)
             client.close()
+            self.end(controller)
 
 
 if __name__ == "__main__":

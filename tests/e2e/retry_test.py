@@ -131,14 +131,15 @@ class Retry(pair.Case):
                                prefix=["unshare", "-n", "/usr/bin/python3", few_ports, pair.HOME, str(port)])
         controller = self.controller(f"[Orders]\nbind=tcp://127.0.0.1:0\nserver=unix://{self.folder}/link.sock\n")
         controller.wait_link()
-        self.links(controller, segment)
         clients = [self.connect(controller.address()) for _ in range(8)]
         record = controller.wait_conversation(end="no-ports")
         self.assertEqual(record.fields["end"], "no-ports")
         self.assertTrue(segment.find(lambda r: "no local port is free" in r.message))
         self.assertFalse(segment.find(lambda r: "passed over" in r.message or "failed several" in r.message))
         for client in clients:
-            client.close()
+            client.reset()
+        for daemon in (controller, segment):  # before the network of the segment goes
+            daemon.stop()
 
 
 if __name__ == "__main__":

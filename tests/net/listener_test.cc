@@ -151,7 +151,8 @@ TEST_F(ListeningSocketTest, AListenerPausesWhenDescriptorsRunOutAndGoesOnLater) 
         EXPECT_EQ(error, EMFILE);
         pauses++;
         setrlimit(RLIMIT_NOFILE, &before);
-      });
+      },
+      [] { return true; });
   setrlimit(RLIMIT_NOFILE, &none);
   int turns = 0;
   loop.run([&] {
@@ -160,6 +161,28 @@ TEST_F(ListeningSocketTest, AListenerPausesWhenDescriptorsRunOutAndGoesOnLater) 
   });
   EXPECT_EQ(pauses, 1);
   EXPECT_LE(turns, 4) << "a paused listener must not spin";
+  ::close(accepted);
+  ::close(client);
+}
+
+TEST(ListeningSocket, WhoMayNotComeInYetWaits) {
+  Loop loop;
+  auto opened = ListeningSocket::open(*parse_endpoint("tcp://127.0.0.1:0").endpoint, {});
+  ASSERT_EQ(error_of(opened), "");
+  Address address = std::get<ListeningSocket>(opened).endpoint().address;
+  int client = dial(address).fd;
+  int accepted = -1, pauses = 0;
+  Listener listener(
+      loop, std::get<ListeningSocket>(std::move(opened)), [&](int fd, const Address&) { accepted = fd; },
+      [&](int error) {
+        EXPECT_EQ(error, 0);
+        pauses++;
+      },
+      [&] { return pauses > 0; });
+  loop.run([&] {
+    if (accepted >= 0) loop.stop();
+  });
+  EXPECT_EQ(pauses, 1);
   ::close(accepted);
   ::close(client);
 }
