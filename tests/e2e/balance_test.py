@@ -175,7 +175,7 @@ class OnController(Case):
         fan = self.numbered("balance", text="connect_timeout=700 ms")
         fan.lose(0, 1, 2)
         self.assertEqual(fan.refusal(), ("reset", 0))
-        fan.controller.wait_conversation(end="connect-timeout", mode="balance")
+        fan.controller.wait_conversation(end="no-segment", mode="balance")
 
     def test_segment_that_drains_costs_no_client(self):
         fan, _ = self.served("balance", lambda _: pair.echo)

@@ -77,15 +77,15 @@ class Servers(Case):
         self.assertEqual(self.logged(both.segment, OUT, addresses[1]), 0)
         self.assertEqual(self.names_of(both.url, 5), {"good": 5})
 
-    def test_only_server_is_checked_and_never_passed_over(self):
+    def test_clients_of_the_only_server_fail_at_once_while_it_is_down(self):
         both = self.front_of(self.urls[:1])
         self.backends[0].close()
         self.wait_logged(both.segment, "the server failed several times", self.urls[0])
         self.assertEqual(both.refusal(), ("reset", 0))
-        both.segment.wait_conversation(end="connect-failed")
+        both.segment.wait_conversation(end="server-down")
         self.backend(dns.say("again"), url=self.urls[0])
-        self.assertEqual(self.names_of(both.url, 2), {"again": 2})
         self.wait_logged(both.segment, BACK, self.urls[0])
+        self.assertEqual(self.names_of(both.url, 2), {"again": 2})
 
     def test_check_connects_and_closes(self):
         endings = pair.queue.Queue()

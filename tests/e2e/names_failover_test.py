@@ -120,7 +120,7 @@ class SegmentSide(Case):
         addresses = dns.hosts(3)
         port = dns.free_port(*addresses)
         self.dns.set("back", A=addresses)
-        both = self.pair(f"tcp://back.{dns.ZONE}:{port}", segment="connect_timeout=20 s")
+        both = self.pair(f"tcp://back.{dns.ZONE}:{port}", segment="connect_timeout=20 s\nconnect_retry=no")
         for _ in range(10):
             start = time.monotonic()
             self.assertEqual(both.refusal(), ("reset", 0))
@@ -258,7 +258,7 @@ class ControllerSide(Case):
     def test_client_is_reset_at_once_when_all_segments_refuse(self):
         sites = self.fleet(3)
         self.dns.set("all", A=[site.host for site in sites])
-        controller = self.front(f"tcp://all.{dns.ZONE}:{self.port}", sites, connect_timeout="60 s")
+        controller = self.front(f"tcp://all.{dns.ZONE}:{self.port}", sites, connect_timeout="60 s", connect_retry="no")
         addresses = [site.backend.url for site in sites]
         for site in sites:
             site.backend.close()

@@ -326,7 +326,7 @@ class Missing(dns.Case):
             start = time.monotonic()
             self.assertEqual(self.refusal(controller.address()), ("reset", 0))
             self.assertLess(time.monotonic() - start, 5 * pair.PATIENCE)
-            controller.wait_conversation(end="connect-timeout")
+            controller.wait_conversation(end="no-segment")
 
     def test_name_that_vanishes_and_returns(self):
         sites = self.fleet(1)

@@ -198,7 +198,7 @@ class Refused(Reload):
 
     def test_a_socket_that_made_way_is_open_again_after_a_refusal(self):
         segment, link = self.site("A", "B")
-        wide = f"tcp://0.0.0.0:{pair.free_port()}"
+        wide = f"tcp://0.0.0.0:{pair.free_port('0.0.0.0')}"
         narrow, b = wide.replace("0.0.0.0", "127.0.0.1"), self.bind()
         controller = self.controller(section("A", wide, link))
         self.links(controller, segment)

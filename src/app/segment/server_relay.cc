@@ -217,7 +217,8 @@ bool ServerRelay::retry_later() {
   if (!dialing_ || dialing_->worth_a_retry == 0) return false;
   Time at = worker_.now() + dialing_->backoff.next(worker_.random());
   Duration patience = service_->connect_timeout;
-  if (at > started_ + patience - patience / kAnswerPart) return false;
+  bool is_busy = dialing_->worth_a_retry == EAGAIN;  // it is there, and may have time until the end
+  if (!is_busy && at > started_ + patience - patience / kAnswerPart) return false;
   dialing_->has_failed = true;
   dialing_->retry_at = at;
   dialing_->connector.reset();
