@@ -95,22 +95,26 @@ class Retry(pair.Case):
     def test_other_servers_of_a_balanced_service_come_first(self):
         self.others_come_first("balance\nbalance=first")
 
-    def last_is_waited_for(self, mode):
-        last = self.free_url("tcp4")
-        controller = self.segments([self.free_url("tcp4"), last], mode)
+    def one_is_waited_for(self, mode, which):
+        servers = [self.free_url("tcp4") for _ in range(3)]
+        controller = self.segments(servers, mode)
         with self.connect(controller.address()) as client:
             client.send(b"hello")
-            self.later(last, 1)
+            self.later(servers[which], 1)
             self.assertEqual(client.read_exact(5), b"hello")
+            client.finish()
+            start = time.monotonic()
+            self.assertEqual(client.read_to_end()[:2], ("fin", 0))
+            self.assertLess(time.monotonic() - start, 2 * pair.PATIENCE)  # the others are not waited for
 
-    def test_the_last_server_of_a_half_duplex_fan_out_is_waited_for(self):
-        self.last_is_waited_for("half duplex")
+    def test_any_server_of_a_half_duplex_fan_out_is_waited_for(self):
+        self.one_is_waited_for("half duplex", 0)
 
-    def test_the_last_server_of_a_full_duplex_fan_out_is_waited_for(self):
-        self.last_is_waited_for("full duplex")
+    def test_any_server_of_a_full_duplex_fan_out_is_waited_for(self):
+        self.one_is_waited_for("full duplex", 1)
 
     def test_the_last_server_of_a_balanced_service_is_waited_for(self):
-        self.last_is_waited_for("balance\nbalance=first")
+        self.one_is_waited_for("balance\nbalance=first", 2)
 
     def test_a_quorum_is_waited_for(self):
         late = self.free_url("tcp4")

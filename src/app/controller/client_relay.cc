@@ -24,6 +24,7 @@ struct ClientRelay::Legs {
     std::string address;             // of the peer
     std::vector<std::string> tried;  // addresses that refused it
     bool retries = false;            // the segment tries a server that refuses again
+    bool was_refused = false;        // and does so because this server did
     bool is_counted = true;          // as load of its server
   };
 
@@ -115,17 +116,34 @@ bool ClientRelay::try_elsewhere(LegId leg, StreamCode code) {
   bool has_other = controller_.has_other_address(*this, leg, server);
   if (!has_other && !may_ask_again(leg, code)) return false;
   if (!fanout.begin_again(leg, code)) return false;
-  if (!has_other) stream.tried.clear();
+  if (!has_other) {
+    stream.tried.clear();
+    stream.retries = stream.was_refused = true;
+  }
   stream.id = 0;
   controller_.open_leg(*this, leg, server);
   step();
   return true;
 }
 
-// All others have failed, and this one refused: once more, and the segment has patience with the server.
+// Once more, and the segment has patience with the server; but not while there are others that come first.
 bool ClientRelay::may_ask_again(LegId leg, StreamCode code) const {
+  const Fanout& fanout = legs_->fanout;
   return code == StreamCode::ConnectFailed && service_->connect_retry && !legs_->streams[leg].retries &&
-         legs_->fanout.is_last(leg);
+         !fanout.is_open() && !fanout.can_begin();
+}
+
+// There are enough others now.
+void ClientRelay::give_up_refused() {
+  for (LegId leg = 0; leg < legs_->fanout.leg_count(); leg++) {
+    Legs::Stream& stream = legs_->streams[leg];
+    if (!stream.was_refused || legs_->fanout.leg(leg).state == LegState::Open) continue;
+    if (Session* session = session_of(leg)) session->reset(stream.id, StreamCode::Cancelled);
+    stream.id = 0;
+    stream.was_refused = false;
+    leave_server(leg);
+    legs_->fanout.on_failed(leg, StreamCode::ConnectFailed);
+  }
 }
 
 // What was sent may have been delivered, and the segment may go on at any time: such a leg stays.
@@ -146,6 +164,7 @@ void ClientRelay::on_accepted(LegId leg) {
   }
   controller_.on_served(legs_->streams[leg].peer);
   legs_->fanout.on_accepted(leg);
+  if (legs_->fanout.is_open()) give_up_refused();
   step();
 }
 

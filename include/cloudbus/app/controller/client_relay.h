@@ -83,6 +83,7 @@ class ClientRelay final : public Relay {
   bool is_without_link() const;
   OpenRequest request(bool retry) const;
   bool may_ask_again(LegId leg, StreamCode code) const;
+  void give_up_refused();
   bool try_elsewhere(LegId leg, StreamCode code);
   std::string server_of(LegId leg) const;
   std::string ends() const;
