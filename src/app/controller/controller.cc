@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <ranges>
 #include <utility>
 
 #include "cloudbus/app/log/client_name.h"
@@ -174,7 +175,7 @@ void Controller::serve_waiting(Upstream& upstream) {
     if (!next) break;
     if (!serve(upstream, next->second)) left.push_back(*next);  // it waits for another server
   }
-  for (auto last = left.rbegin(); last != left.rend(); ++last) upstream.waiting.push_front(last->first, last->second);
+  for (const auto& [service, waiting] : std::views::reverse(left)) upstream.waiting.push_front(service, waiting);
 }
 
 // Waiting cannot help where the other end says that it will never do, or where a try that was made for this client

@@ -28,7 +28,7 @@ std::string_view whole_lines(std::string_view text) {
 
 }  // namespace
 
-StandardError::StandardError() : fd_(STDERR_FILENO) {
+StandardError::StandardError() {
   struct stat info {};
   if (::fstat(STDERR_FILENO, &info) != 0) return;
   if (S_ISSOCK(info.st_mode)) kind_ = Kind::Socket;

@@ -90,7 +90,7 @@ ServerRelay::Dialled ServerRelay::dial_only(ServerIndex index) {
   if (server.is_builtin()) return dial_builtin(server.kind) ? Dialled::Begun : dial_failed(errno);
   Dial dialled = cloudbus::dial(server.address);
   if (dialled.fd < 0) return dial_failed(dialled.error);
-  segment_.on_dialled(dialled.fd, server.address, service());
+  Segment::on_dialled(dialled.fd, server.address, service());
   start_connection(dialled.fd, server.address);
   if (dialled.connected) on_connected();
   write_pending();  // often it is connected by now: this spares a turn
@@ -140,7 +140,7 @@ void ServerRelay::Dialing::on_connected(std::size_t index, int fd, bool is_broke
 }
 
 void ServerRelay::Dialing::on_dialled(std::size_t index, int fd) noexcept {
-  relay.segment_.on_dialled(fd, candidates[index].address, relay.service());
+  Segment::on_dialled(fd, candidates[index].address, relay.service());
 }
 
 void ServerRelay::Dialing::on_address_failed(std::size_t index, int error) noexcept {

@@ -265,7 +265,9 @@ Duration Session::patience() const {
 }
 
 Time Session::ask_at() const {
-  bool may_ask = state_ == State::Established && !ping_pending_ && unanswered_since_ != Time::max();
+  // The answer to an earlier ping may have been lost behind bytes that came.
+  bool is_asked = silent_since() != Time::max();
+  bool may_ask = state_ == State::Established && !is_asked && unanswered_since_ != Time::max();
   return may_ask ? unanswered_since_ + patience() : Time::max();
 }
 

@@ -60,6 +60,53 @@ TEST(Ping, AnyByteProvesLife) {
   EXPECT_TRUE(end->written().empty());
 }
 
+// --- An answer that somebody waits for ---
+
+constexpr Duration kPatience = milliseconds(250);
+
+// Writes what waits, as the kernel took it at this time; returns it.
+Buffer write(SessionEnd& end) {
+  Buffer out = end.written();
+  end.session.on_written(end.now);
+  return out;
+}
+
+TEST(Ping, AsksSoonForAnAnswerThatDoesNotCome) {
+  auto end = SessionEnd::ready(Role::Controller);
+  end->now += seconds(1);
+  end->session.open({{}, 0, "echo", ""}, 11);
+  write(*end);
+  EXPECT_EQ(end->session.next_deadline(), end->now + kPatience);
+  end->now += kPatience;
+  end->session.on_time(end->now);
+  EXPECT_EQ(write(*end), ping(2));
+  EXPECT_EQ(end->session.silent_since(), end->now);
+}
+
+TEST(Ping, AsksNothingWhereAllIsAnswered) {
+  auto end = SessionEnd::ready(Role::Controller);
+  end->session.open({{}, 0, "echo", ""}, 11);
+  write(*end);
+  end->feed(accept(1));
+  EXPECT_EQ(end->session.next_deadline(), end->now + seconds(5));
+}
+
+TEST(Ping, AsksAgainWhereTheAnswerToTheLastPingWasLostBehindBytesThatCame) {
+  auto end = SessionEnd::ready(Role::Controller);
+  end->session.open({{}, 0, "echo", ""}, 11);
+  write(*end);
+  end->now += kPatience;
+  end->session.on_time(end->now);
+  write(*end);  // a ping, whose answer is lost
+  end->now += milliseconds(1);
+  end->feed(accept(1));
+  end->send(1, "hello");
+  write(*end);
+  end->now += kPatience;
+  end->session.on_time(end->now);
+  EXPECT_EQ(write(*end), ping(3));
+}
+
 TEST(Ping, AByteAfterThePingKeepsTheLink) {
   auto end = SessionEnd::ready(Role::Segment);
   end->now += seconds(5);

@@ -32,7 +32,7 @@ class StandardError {
 
   bool write_some(LogBuffer& lines);
 
-  int fd_;
+  int fd_ = 2;  // or one of our own for the same file
   Kind kind_ = Kind::File;
 };
 
