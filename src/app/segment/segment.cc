@@ -109,7 +109,7 @@ void Segment::on_gone(Peer& peer) {
                      {"session", peer.session_name()},
                      {"reason", peer.reason()},
                      {"streams", peer.lost_streams()}});
-  if (!peer.was_heard()) {
+  if (!peer.was_heard() && !is_fault_of_peer(peer.code())) {
     worker_.links().totals().on_probe();
     return log_line(LogLevel::Debug, "link", "closed without a byte, as a probe does", {{"controller", peer.name()}});
   }
