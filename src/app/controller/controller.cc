@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <ranges>
 #include <utility>
 
 #include "cloudbus/app/log/client_name.h"
@@ -175,7 +174,8 @@ void Controller::serve_waiting(Upstream& upstream) {
     if (!next) break;
     if (!serve(upstream, next->second)) left.push_back(*next);  // it waits for another server
   }
-  for (const auto& [service, waiting] : std::views::reverse(left)) upstream.waiting.push_front(service, waiting);
+  std::ranges::reverse(left);
+  for (const auto& [service, waiting] : left) upstream.waiting.push_front(service, waiting);
 }
 
 // Waiting cannot help where the other end says that it will never do, or where a try that was made for this client
