@@ -174,7 +174,7 @@ void Session::reset(StreamId stream, StreamCode code, std::string_view reason) {
   std::size_t size = has_reasons() ? std::min(reason.size(), kMaxResetReason) : 0;
   std::byte* place = append(FrameType::Reset, stream, kReset + size);
   place = store(store(place, static_cast<std::uint16_t>(code)), found->sent);
-  std::memcpy(place, reason.data(), size);
+  std::ranges::copy(as_bytes(reason.substr(0, size)), place);
   erase(stream);
 }
 
