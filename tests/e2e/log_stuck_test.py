@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# sanitizers: yes
 """The log when nobody reads it, or when there is no room for it: what passes is not held up, and the loss is told."""
 
 import os
