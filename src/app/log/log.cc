@@ -30,7 +30,6 @@ thread_local std::string_view subject_of_line;  // of the line that log_line() h
 class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
   bool is_waiting() const { return waiting_.load(std::memory_order_relaxed); }
-  bool is_stuck() const { return stuck_.load(std::memory_order_relaxed); }
   // How many lines there was no room for since the last call, once there is room again.
   std::uint64_t take_lost() {
     const std::lock_guard lock(mutex_);
@@ -45,17 +44,13 @@ class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
     waiting_.store(true, std::memory_order_relaxed);
   }
 
-  void flush_() override {
-    const bool is_written = out_.write(lines_);
-    waiting_.store(!is_written, std::memory_order_relaxed);
-    stuck_.store(!is_written, std::memory_order_relaxed);
-  }
+  void flush_() override { waiting_.store(!out_.write(lines_), std::memory_order_relaxed); }
 
  private:
   LogBuffer lines_;
   StandardError out_;
   spdlog::memory_buf_t line_;
-  std::atomic<bool> waiting_ = false, stuck_ = false;
+  std::atomic<bool> waiting_ = false;
 };
 
 struct Log {
@@ -162,6 +157,25 @@ void append_json(Line& line, std::string_view subject, std::string_view message,
   append(line, std::string_view(text).substr(1, text.size() - 2));
 }
 
+// sd-daemon(3): what a line is worth, "<4>".
+class Priority final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& line) override {
+    constexpr std::string_view kPriorities[] = {"<7>", "<7>", "<6>", "<4>", "<3>", "<2>", "<7>"};  // by spdlog's level
+    std::string_view priority = kPriorities[message.level];
+    line.append(priority.data(), priority.data() + priority.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<Priority>(); }
+};
+
+// The variable may be a parent's: systemd.exec(5) says what standard error has to be compared with.
+bool writes_to_journal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat info {};
+  if (!stream || ::fstat(STDERR_FILENO, &info) != 0) return false;
+  return stream == fmt::format("{}:{}", info.st_dev, info.st_ino);
+}
+
 }  // namespace
 
 std::string escape_value(std::string_view value) {
@@ -183,29 +197,6 @@ std::string escape_value(std::string_view value) {
   }
   return quote ? '"' + out + '"' : out;
 }
-
-namespace {
-
-// sd-daemon(3): what a line is worth, "<4>".
-class Priority final : public spdlog::custom_flag_formatter {
- public:
-  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& line) override {
-    constexpr std::string_view kPriorities[] = {"<7>", "<7>", "<6>", "<4>", "<3>", "<2>", "<7>"};  // by spdlog's level
-    std::string_view priority = kPriorities[message.level];
-    line.append(priority.data(), priority.data() + priority.size());
-  }
-  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<Priority>(); }
-};
-
-// The variable may be a parent's: systemd.exec(5) says what standard error has to be compared with.
-bool writes_to_journal() {
-  const char* stream = std::getenv("JOURNAL_STREAM");
-  struct stat info {};
-  if (!stream || ::fstat(STDERR_FILENO, &info) != 0) return false;
-  return stream == fmt::format("{}:{}", info.st_dev, info.st_ino);
-}
-
-}  // namespace
 
 void log_start(LogLevel level, LogFormat format) {
   Log& log = the_log();
@@ -241,7 +232,7 @@ bool log_flush() {
     log_line(LogLevel::Warning, "log", "nobody read the log, or its disk was full; lines were lost", {{"lines", lost}});
     log.logger.flush();
   }
-  return !log.sink->is_stuck();
+  return !log.sink->is_waiting();
 }
 
 void log_finish() {
